@@ -1,0 +1,4 @@
+"""`python -m gradcheck`."""
+from .cli import main
+
+main(prog_name="gradcheck")

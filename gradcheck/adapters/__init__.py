@@ -1,0 +1,81 @@
+"""From a layer of any framework to a family of subjects. One file an adapter; the first that recognises an object takes it.
+
+A framework is imported inside its adapter only, and only when an object of it is given. The import lines at the end are
+the table of contents, the most specific protocol first.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..evidence import Point
+from ..law import Law, Shape
+from ..subjects import Family, Subject
+
+Recognises = Callable[[object], bool]
+ADAPTERS: list[tuple[Recognises, type]] = []
+
+
+def adapter(recognises: Recognises) -> Callable[[type], type]:
+    """Register a Family class for the objects that `recognises` accepts; it is called (factory, inputs, options=, params=, name=)."""
+    def register(family: type) -> type:
+        ADAPTERS.append((recognises, family))
+        return family
+    return register
+
+
+class AdaptError(TypeError):
+    """No adapter recognises the object, or what it needs was not said."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A layer that cannot be constructed: a report shows why, and the other layers are judged."""
+    error: Exception
+    adapter = law_text = equation = source = ""
+    domains: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    modes = (True,)
+
+    def law(self, options: Mapping[str, Any]) -> Law | None:
+        return None
+
+    def fits(self, options: Mapping[str, Any], shapes: Sequence[Shape]) -> bool:
+        return True
+
+    def build(self, point: Point) -> Subject:
+        raise self.error
+
+    def code(self, point: Point) -> str:
+        return f"# {type(self.error).__name__}: {self.error}"
+
+
+def adapt(factory: Callable[..., Any], *inputs: Any, options: Mapping[str, Sequence[Any]] | None = None,
+          params: Sequence[str] | None = None, name: str = "") -> Family:
+    """The family of subjects that `factory` builds: a layer class, or a function that returns a layer.
+
+    inputs: shapes as text (`"n rows cols 2"`), one each; a layer with a law needs none. options: keyword -> its values, simplest first.
+    What the factory raises is the family's answer at every point. Errors: AdaptError when no protocol is recognised, or the inputs are missing.
+    """
+    simplest = {k: v[0] for k, v in (options or {}).items()}
+    native = isinstance(factory, type) and _first(factory)
+    try:
+        made = factory if native else factory(**simplest)
+    except Exception as error:
+        return Broken(error)
+    family = _first(made)
+    if family is None:
+        raise AdaptError(f"{_called(factory)} makes a {type(made).__name__}, which has none of the protocols known: a law with fwd and bwd, "
+                         "forward and backward, connect/call/backprop; for two bare functions use gradcheck.subject(call, pullback, x=…)")
+    return family(factory, inputs, options=options, params=params, name=name)   # type: ignore[no-any-return]
+
+
+def _first(obj: object) -> type | None:
+    return next((family for recognises, family in ADAPTERS if recognises(obj)), None)
+
+
+def _called(factory: object) -> str:
+    return getattr(factory, "__name__", None) or type(factory).__name__
+
+
+from . import native, numpy_ml, epynn, slugnet, personal  # noqa: E402, F401, I001

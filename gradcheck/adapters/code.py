@@ -1,0 +1,72 @@
+"""A foreign layer in words: where it comes from, what it says of itself, the code that builds it."""
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+LONGEST = 24              # entries of an array that are still written out
+
+
+def signature_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters by name; none where the signature is unknown."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the positional arguments that must be given."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(n for n, p in signature_of(function).items() if p.kind in kinds and p.default is p.empty)
+
+
+def source_of(function: Any) -> str:
+    """file:line of a function, relative to the working directory if it lies there; "" where there is no source."""
+    try:
+        file, line = inspect.getsourcefile(function) or "", inspect.getsourcelines(function)[1]
+    except (TypeError, OSError):
+        return ""
+    here = os.path.relpath(file)
+    return f"{file if here.startswith(os.pardir) else here}:{line}"
+
+
+def summary_of(layer: Any) -> str:
+    """The first paragraph of what a layer's class says of itself."""
+    cls = type(layer)
+    doc = vars(cls).get("__doc__") or getattr(vars(cls).get("__init__"), "__doc__", None) or ""
+    return inspect.cleandoc(doc).partition("\n\n")[0] if layer is not None else ""
+
+
+def construction(factory: Any, options: Mapping[str, Any]) -> list[str]:
+    """The lines that build the layer: an import where the factory has a name, else the text of the lambda."""
+    given = ", ".join(f"{k}={getattr(v, '__name__', None) or repr(v)}" for k, v in options.items())
+    name, module = getattr(factory, "__qualname__", ""), getattr(factory, "__module__", "")
+    if name.isidentifier() and module not in ("", "__main__"):
+        return [f"from {module} import {name}", f"layer = {name}({given})"]
+    return [f"# names as in {source_of(factory) or 'the file of cases'}", f"layer = ({lambda_of(factory) or 'factory'})({given})"]
+
+
+def lambda_of(factory: Any) -> str:
+    """The text of a lambda; "" if it cannot be found."""
+    try:
+        text, line = "".join(inspect.findsource(factory)[0]), factory.__code__.co_firstlineno
+        nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Lambda) and n.lineno == line]
+    except (TypeError, OSError, SyntaxError, AttributeError):
+        return ""
+    takes = inspect.getfullargspec(factory).args
+    return next((ast.get_source_segment(text, n) or "" for n in nodes if [a.arg for a in n.args.args] == takes), "")
+
+
+def literal(x: np.ndarray) -> str:
+    """An array as code: written out if it is small, else drawn anew in its shape."""
+    if 0 < x.size <= LONGEST:
+        return f"np.array({x.tolist()!r}, {str(x.dtype)!r})"
+    if x.dtype.kind in "iu" and x.size:
+        return f"np.random.default_rng(0).integers({x.min()}, {x.max() + 1}, {x.shape})"
+    return f"np.random.default_rng(0).standard_normal({x.shape}).astype({str(x.dtype)!r})"

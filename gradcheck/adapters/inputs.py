@@ -1,0 +1,102 @@
+"""Inputs as people give them: shapes as text (`"n d"`, `"n t int[0,10)"`) or arrays; and values drawn for them at a point."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..evidence import Point
+from ..law import Domain, Law, Shape, Side
+from ..subjects import generator
+
+Array = np.ndarray
+GRID = 10                 # binary digits kept in a drawn value: what is added to it by a difference step is then exact
+FIRST_SIZE = 3            # of the first axis where a point names no sizes; the next ones are larger, so that a transpose shows
+
+
+def coarse(x: Array) -> Array:
+    """`x` rounded to `GRID` binary digits, each entry by its own exponent."""
+    mantissa, exponent = np.frexp(x)
+    return np.asarray(np.ldexp(np.round(np.ldexp(mantissa, GRID)), exponent - GRID))
+
+
+def sample(domain: Domain, shape: Shape, rng: np.random.Generator) -> Array:
+    """Entries of a domain in general position: normal values, shifted or squeezed between the bounds, never on an open one."""
+    if domain.integer:
+        low = math.ceil(domain.low) + (not domain.closed[0] and domain.low == math.ceil(domain.low))
+        high = math.floor(domain.high) - (not domain.closed[1] and domain.high == math.floor(domain.high))
+        return rng.integers(low, high, shape, endpoint=True)
+    x = coarse(rng.standard_normal(shape))
+    if math.isfinite(domain.low) and math.isfinite(domain.high):
+        return np.asarray(domain.low + (domain.high - domain.low) * rng.integers(1, 2 ** GRID, shape) / 2 ** GRID)
+    if math.isfinite(domain.low):
+        return np.asarray(domain.low + np.abs(x) + 2.0 ** -GRID)
+    return np.asarray(domain.high - np.abs(x) - 2.0 ** -GRID) if math.isfinite(domain.high) else x
+
+
+def again(x: Array, rng: np.random.Generator) -> Array:
+    """The entries of `x` in another order: sign, range and integers stay, and no new ties appear. Masks stay as they are."""
+    return rng.permutation(x.ravel()).reshape(x.shape) if x.dtype.kind in "fciu" else x
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was given for each input: a text per array (or `"[n d]"` alone, for any number alike), or an array.
+
+    Errors: LawError where a text is no shape.
+    """
+    given: tuple[str | Array, ...]
+
+    def __post_init__(self) -> None:
+        for x in self.given:
+            if not isinstance(x, str | np.ndarray):
+                raise TypeError(f"an input is a shape as text or an array, got {type(x).__name__}: {x!r}")
+        _ = self.law
+
+    @cached_property
+    def law(self) -> Law | None:
+        """The law of the inputs given as text, which share their axes; None if there are none."""
+        texts = [x for x in self.given if isinstance(x, str)]
+        return Law.parse(", ".join(texts)) if texts else None
+
+    @property
+    def text(self) -> str:
+        """As a report shows them."""
+        return ", ".join(x if isinstance(x, str) else f"array {x.shape}" for x in self.given)
+
+    def shapes(self, point: Point) -> tuple[Shape, ...]:
+        """The shapes of the inputs given as text; axes that the point does not name take small unequal sizes."""
+        if self.law is None:
+            return ()
+        first = {a: (FIRST_SIZE + i,) if a == "*" else FIRST_SIZE + i for i, a in enumerate(self.law.axes)}
+        sizes = {a: tuple(n) if isinstance(n, list | tuple) else n for a, n in point.sizes.items()}
+        return self.law.shapes(first | sizes, (point.inputs or 2) if self.law.many else None)
+
+    def draw(self, point: Point) -> tuple[Array, ...]:
+        """The inputs at a point. Arrays are as given at seed 0; at others their entries change places."""
+        shapes = iter(self.shapes(point))
+        drawn = [_draw(source, shapes, point.seed, i) for i, source in enumerate(self.sources(point.inputs or 2))]
+        return tuple(x.astype(point.dtype) if x.dtype.kind == "f" else x for x in drawn)
+
+    def fill(self, shapes: Sequence[Shape]) -> tuple[Array, ...]:
+        """Inputs of these shapes, for a trial."""
+        rest = iter(shapes)
+        return tuple(_draw(source, rest, 0, i) for i, source in enumerate(self.sources(len(shapes))))
+
+    def axes(self, count: int) -> tuple[str, ...]:
+        """The axes of each of `count` inputs as its text names them; "" for arrays."""
+        return tuple(" ".join(s.terms) if isinstance(s, Side) else "" for s in self.sources(count))
+
+    def sources(self, count: int) -> list[Side | Array]:
+        """What each input is drawn from, in order; `count` inputs where the text takes any number."""
+        return [s for x in self.given for s in (Law.parse(x).sides(count) if isinstance(x, str) else (x,))]
+
+
+def _draw(source: Side | Array, shapes: Iterator[Shape], seed: int, i: int) -> Array:
+    rng = generator(seed, "input", i)
+    if isinstance(source, Side):
+        return sample(source.domain, tuple(next(shapes)), rng)
+    return again(source, rng) if seed else np.copy(source)

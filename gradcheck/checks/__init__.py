@@ -1,0 +1,63 @@
+"""The battery. Each check is a generator `Subject -> Evidence…` in a file of its own, registered by `@check`.
+
+The import lines at the end are the table of contents; their order is the order of a report.
+"""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ..evidence import CheckInfo, Evidence
+from ..subjects import Subject
+
+Run = Callable[[Subject], Iterator[Evidence]]
+Category = Literal["gradient", "state", "contract"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A registered check. `category` says whom it may accuse: `contract` only layers that promise the contract."""
+    name: str
+    run: Run
+    category: Category
+    since: str
+    applies: Callable[[Subject], bool]
+    default: bool                       # whether a run has it without being asked
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.run) or ""
+
+    @property
+    def info(self) -> CheckInfo:
+        """The check as a report explains it."""
+        return CheckInfo(name=self.name, category=self.category, since=self.since, summary=self.doc.partition("\n")[0], explanation=self.doc)
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def check(category: Category, *, since: str, applies: Callable[[Subject], bool] = lambda s: True, default: bool = True) -> Callable[[Run], Run]:
+    """Register a check under its function's name. Errors: ValueError if the name is taken or the docstring missing."""
+    def register(run: Run) -> Run:
+        name = run.__name__
+        if name in CHECKS or not run.__doc__:
+            raise ValueError(f"check {name!r} {'exists already' if name in CHECKS else 'has no docstring: it is what a report shows'}")
+        CHECKS[name] = Check(name, run, category, since, applies, default)
+        return run
+    return register
+
+
+register_check = check
+
+
+def applicable(c: Check, s: Subject) -> str:
+    """Why the check does not apply to this subject; "" if it does."""
+    if c.category == "contract" and not s.facts.contract:
+        return "its protocol promises no such contract"
+    return "" if c.applies(s) else "not applicable to this layer"
+
+
+from . import adjoint, jacobian, linear, shapes, pure, repeat, errors  # noqa: E402, F401, I001

@@ -1,0 +1,212 @@
+"""The adjoint identity, by finite differences."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import inf
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace as changed
+
+from ..diagnose import locate
+from ..evidence import Evidence, Sweep, Verdict
+from ..inner import Array, dot, eps_of, scale
+from ..judge import Judgement, Reading, could_fail, judge
+from ..probes import Field, Measured, Probe, demand_of
+from ..rounding import spread
+from ..subjects import Subject
+from . import check
+
+PROBES = 3                # joint directions; the chance that a multi-entry error hides from all of them is below 1e-4
+
+
+@check("gradient", since="0.1.0", applies=lambda s: bool(s.differentiable))
+def adjoint(s: Subject) -> Iterator[Evidence]:
+    """⟨dy, J v⟩ = ⟨J′dy, v⟩ for random directions v of every primal and a random upstream dy.
+
+    J v comes from extrapolated differences of the forward pass with an error bound of their own; J′dy is what the layer
+    claims. One joint probe moves all primals; a primal is probed alone when the joint probe fails or is too coarse for
+    it. FAIL: the discrepancy exceeds 10 bounds, and does so again on a second ladder. PASS states the smallest single
+    entry error and the smallest common factor that would have failed.
+
+    Cannot see: what is right at this point and wrong at another (shape, option, value, dtype), and state kept between
+    calls. Where the point is a kink of an output entry, that entry is left out and counted.
+    How to fix: start at the worst entry that is named; its ratio (claimed / numeric) tells the kind of mistake.
+    """
+    return Trial(s).evidence()
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A measured probe and the cotangents that the layer claims for its upstream."""
+    measured: Measured
+    d: dict[str, Array | None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """All measurements of one subject: joint probes first, single primals where those do not decide."""
+    subject: Subject
+
+    @cached_property
+    def field(self) -> Field:
+        """Where the forward pass is measured: the layer's float64 twin at the same point, where it has one."""
+        field = Field(self.subject)
+        if field.eps <= np.finfo(np.float64).eps:
+            return field
+        twin = Field(replace(self.subject, primals={k: _widened(x) for k, x in self.subject.primals.items()}))
+        return twin if _is_twin(twin, field) else field
+
+    @cached_property
+    def eps(self) -> float:
+        """The precision of what the layer itself reads."""
+        return eps_of([self.subject.primals[k] for k in self.subject.differentiable])
+
+    @cached_property
+    def demand(self) -> float:
+        """The resolution asked for: the user's, or what the layer's precision, claimed and measured, allows."""
+        return self.subject.demand or demand_of(max(self.eps, self.field.precision))
+
+    def evidence(self) -> Iterator[Evidence]:
+        """One line for each primal."""
+        names, first = list(self.subject.differentiable), self.probed(0)
+        for k in [k for k in names if (why := misfit(first.d[k], self.subject.primals[k]))]:
+            names.remove(k)
+            yield Evidence(check="adjoint", primal=k, verdict=Verdict.FAIL, reason=why, measured=inf, probes=1)
+        if not names:
+            return
+        whole = len(names) == len(self.subject.differentiable)
+        joint = ([first] if whole else [self.probed(0, names)]) + [self.probed(i, names) for i in range(1, PROBES)]
+        for k in names:
+            yield self.of_primal(k, joint)
+
+    def of_primal(self, k: str, joint: Sequence[Probed]) -> Evidence:
+        """The verdict on one primal: from the joint probes if they pass finely enough, else from probes of it alone."""
+        probed, readings = list(joint), [self.reading(k, p) for p in joint]
+        found = judge(readings)
+        if found.verdict is Verdict.FAIL or found.resolution.entry > self.demand:
+            if len(joint[0].measured.probe.v) > 1:
+                probed = [self.probed(f"{k} alone {i}", [k]) for i in range(PROBES)]
+                readings = [self.reading(k, p) for p in probed]
+                found = judge(readings)
+            if found.verdict is Verdict.FAIL:
+                readings = [self.reading(k, p, self.spread(k, p)) for p in probed]
+                found = judge(readings)
+        worst = probed[readings.index(found.worst)]
+        return (self.failed if found.verdict is Verdict.FAIL else self.passed)(k, found, worst, readings)
+
+    def probed(self, label: object, names: Sequence[str] | None = None) -> Probed:
+        """Measure a random probe that moves `names`, then ask the layer for its cotangents."""
+        rng = self.subject.rng("adjoint", label)
+        measured = self.field.measure(self.field.probe(rng, names), rng)
+        return Probed(measured, self.claims(measured.probe.dy))
+
+    def claims(self, dys: Sequence[Array]) -> dict[str, Array | None]:
+        """The layer's own cotangents; its upstream in its own dtype."""
+        with np.errstate(all="ignore"):
+            d = self.subject.pullback(self.subject.primals, self.upstream(dys))
+        return {k: d.get(k) for k in self.subject.differentiable}
+
+    def upstream(self, dys: Sequence[Array]) -> list[Array]:
+        """An upstream in the dtypes of the layer's own outputs."""
+        return [dy.astype(dtype) for dy, dtype in zip(dys, self.dtypes, strict=True)]
+
+    @cached_property
+    def dtypes(self) -> tuple[np.dtype[Any], ...]:
+        return tuple(y.dtype for y in (self.field if self.field.subject is self.subject else Field(self.subject)).ys)
+
+    def reading(self, k: str, p: Probed, spread: float = 0.0) -> Reading:
+        """What a probe says of primal `k`: the bound covers the differences, the inner products and the backward's rounding."""
+        claims = {name: _array(p.d[name], self.subject.primals[name]) for name in p.measured.probe.v}
+        rest = {name: dot(d, p.measured.probe.v[name]) for name, d in claims.items() if name != k}
+        shares = sum(float(np.sum(np.abs(d * p.measured.probe.v[name]))) for name, d in claims.items())
+        case = max(float(np.max(np.abs(d) * scale(self.subject.primals[name]), initial=0.0)) for name, d in
+                   ((name, _array(d, self.subject.primals[name])) for name, d in p.d.items()))
+        return Reading(p.measured.value - sum(rest.values()), p.measured.bound + max(self.eps * shares, spread),
+                       p.measured.probe.v[k], claims[k], self.subject.primals[k], case)
+
+    def spread(self, k: str, p: Probed) -> float:
+        """How much ⟨d, v⟩ moves when all that the backward pass reads moves by one rounding; asked only before a FAIL."""
+        v = p.measured.probe.v[k]
+        return spread(self.subject, self.upstream(p.measured.probe.dy), k, lambda moved: abs(dot(moved, v)), self.subject.rng("spread", k))
+
+    def confirmed(self, k: str, worst: Probed) -> bool:
+        """Whether the same direction fails again when measured with another ladder on smaller steps."""
+        shorter = Probe({name: v / 3 for name, v in worst.measured.probe.v.items()}, worst.measured.probe.dy)
+        again = self.field.measure(shorter, self.subject.rng("confirm", k), reach=0.5)
+        d = worst.d if again.dropped + again.kinked == 0 else self.claims(again.probe.dy)
+        return judge([self.reading(k, Probed(again, d), self.spread(k, worst) / 3)]).verdict is Verdict.FAIL
+
+    def failed(self, k: str, found: Judgement, worst: Probed, readings: Sequence[Reading]) -> Evidence:
+        d, edge = worst.d[k], worst.measured.kinked > 0
+        line = self.line(k, found, worst, readings)
+        if d is not None and not np.isfinite(d).all() and edge:
+            return _undecided(line, "the cotangent is not finite, and the point is a kink or the edge of the domain")
+        if not np.isfinite(worst.measured.value):
+            return _undecided(line, "the function is not finite along every direction tried")
+        if not self.confirmed(k, worst):
+            return _undecided(line, "two measurements of the same direction disagree")
+        place = locate(self.field, worst.measured.probe, k, _array(d, self.subject.primals[k]), found.worst.case)
+        reason = "no cotangent was returned, and it is not zero" if d is None else "" if np.isfinite(d).all() else "the cotangent is not finite"
+        return changed(line, verdict=Verdict.FAIL, reason=reason, worst=place.worst, diagnosis=place.diagnosis, map=place.map)
+
+    def passed(self, k: str, found: Judgement, worst: Probed, readings: Sequence[Reading]) -> Evidence:
+        line = self.line(k, found, worst, readings)
+        if not np.isfinite(worst.measured.bound):
+            return _undecided(line, "no step gives a derivative with a bound: the function is rough, or not finite, here")
+        if worst.measured.components == worst.measured.kinked:
+            return _undecided(line, "every output is at a kink or outside the domain here")
+        if not could_fail(readings, self.subject.rng("power", k)):
+            return _undecided(line, "an error just above the resolution would not have failed")
+        if found.resolution.entry > self.demand:
+            return _undecided(line, f"coarse: resolves {found.resolution.entry:.1e} of the largest entry, {self.demand:.0e} is asked for")
+        return line
+
+    def line(self, k: str, found: Judgement, worst: Probed, readings: Sequence[Reading]) -> Evidence:
+        m = worst.measured
+        notes = [f"{m.dropped} of {m.components} output parts left out: a kink within the steps"] * bool(m.dropped)
+        notes += [f"{m.kinked} of {m.components} output parts left out: a kink at the point, or the domain's edge"] * bool(m.kinked)
+        marks = ["vacuous"] * found.vacuous + ["twin"] * (self.field.subject is not self.subject)
+        return Evidence(check="adjoint", primal=k, verdict=Verdict.PASS, measured=found.worst.residual, bound=found.worst.limit,
+                        resolution=found.resolution, marks=tuple(marks), notes=tuple(notes), probes=len(readings), sweep=_sweep(m))
+
+
+def misfit(d: Array | None, x: Array) -> str:
+    """What is wrong with a cotangent's form; "" if nothing. A missing one is judged by its value, which is zero."""
+    if d is None:
+        return ""
+    if not isinstance(d, np.ndarray | np.generic):
+        return f"the cotangent is a {type(d).__name__}, not an array"
+    return "" if d.shape == x.shape else f"the cotangent has shape {d.shape}, its primal {x.shape}"
+
+
+def _array(d: Array | None, like: Array) -> Array:
+    return np.zeros_like(like) if d is None else d
+
+
+def _widened(x: Array) -> Array:
+    wide = {"f": np.float64, "c": np.complex128}.get(x.dtype.kind)
+    return x.astype(wide) if wide else x
+
+
+def _is_twin(twin: Field, field: Field) -> bool:
+    """Whether the float64 run is the same function, in float64: dtype, measured noise, and outputs all say so."""
+    try:
+        wide, narrow = twin.ys, field.ys
+    except Exception:                                  # a layer that takes no float64 simply has no twin
+        return False
+    same = all(w.dtype.itemsize >= 8 and np.allclose(w, n, rtol=demand_of(field.eps), atol=demand_of(field.eps) * np.max(np.abs(w), initial=0))
+               for w, n in zip(wide, narrow, strict=True))
+    return same and twin.precision < 1e3 * np.finfo(np.float64).eps
+
+
+def _sweep(m: Measured) -> Sweep:
+    size = abs(m.value) or 1.0
+    error = np.abs(m.ladder.odd[:, 0] - m.value) / size
+    return Sweep(step=tuple(map(float, m.ladder.steps)), error=tuple(map(float, error)), chosen=m.step, bound=m.bound / size)
+
+
+def _undecided(e: Evidence, why: str) -> Evidence:
+    return changed(e, verdict=Verdict.UNDECIDED, reason=why)

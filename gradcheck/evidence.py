@@ -1,0 +1,218 @@
+"""What was measured and what follows from it: the vocabulary of a report. Imports nothing of ours.
+
+Every type here is a msgspec struct, so a report is its JSON and nothing else. Units stand in the names (`time_s`).
+"""
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+SCHEMA_VERSION = "1.0"
+
+
+class Verdict(StrEnum):
+    """What the evidence says. A run adds `error`, `skipped`, `xfail` and `xpass`."""
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    XFAIL = "xfail"
+    XPASS = "xpass"
+
+    @property
+    def bad(self) -> bool:
+        """Whether a run that holds this verdict has failed."""
+        return self in (Verdict.FAIL, Verdict.ERROR, Verdict.XPASS)
+
+
+_GRAVITY = (Verdict.ERROR, Verdict.FAIL, Verdict.XPASS, Verdict.UNDECIDED, Verdict.XFAIL, Verdict.PASS, Verdict.SKIPPED)
+
+
+def gravest(verdicts: Any) -> Verdict:
+    """The verdict that speaks for all of them; of none: skipped."""
+    return min(verdicts, key=_GRAVITY.index, default=Verdict.SKIPPED)
+
+
+class _Frozen(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    pass
+
+
+class Point(_Frozen):
+    """One place in a layer's declared domain, as a specification: everything needed to build the same subject again."""
+    sizes: dict[str, int | tuple[int, ...]] = {}     # of each input axis; of `*`, all the axes that it stands for
+    options: dict[str, Any] = {}                     # hyperparameters, as JSON values
+    inputs: int = 0                                  # how many, where the law takes any number; else 0
+    dtype: str = "float64"
+    train: bool = True
+    seed: int = 0                                    # of every random number at this point
+
+
+class Resolution(_Frozen):
+    """The smallest error that would have failed here, relative to the primal's largest scaled cotangent entry."""
+    entry: float                                     # of a single wrong entry
+    factor: float                                    # of a common factor 1 + factor
+
+
+class Calls(_Frozen):
+    """How often the layer was run."""
+    forward: int = 0
+    backward: int = 0
+
+
+class Entry(_Frozen):
+    """One entry of a cotangent: what the layer claims and what was measured."""
+    index: tuple[int, ...]
+    claimed: float
+    numeric: float
+    bound: float                                     # of the measured value's error
+
+
+class Sweep(_Frozen):
+    """One difference ladder, for the V-curve: error against step, and the step that was used."""
+    step: tuple[float, ...]
+    error: tuple[float, ...]                         # of the plain central difference, relative to the final value
+    chosen: float
+    bound: float                                     # of the final value, relative
+
+
+class Evidence(_Frozen):
+    """What one check saw of one primal (or of the whole layer, `primal=""`) at one point."""
+    check: str
+    primal: str = ""
+    verdict: Verdict = Verdict.PASS
+    reason: str = ""                                 # why undecided or failed, in one sentence
+    measured: float = 0.0                            # the discrepancy …
+    bound: float = 0.0                               # … and what a correct layer's cannot exceed, in the same unit
+    resolution: Resolution | None = None
+    worst: tuple[Entry, ...] = ()
+    diagnosis: str = ""                              # the kind of mistake, in one sentence
+    marks: tuple[str, ...] = ()                      # "subgradient", "vacuous", "twin"
+    notes: tuple[str, ...] = ()
+    probes: int = 0
+    calls: Calls = Calls()
+    time_s: float = 0.0
+    sweep: Sweep | None = None
+    map: tuple[tuple[float, ...], ...] = ()          # on failure: relative errors of the worst block, at most 16 x 16
+
+
+class Failure(_Frozen):
+    """A failing point, shrunk, with all that a person needs to see it again."""
+    point: Point
+    code: str                                        # the code that builds it
+    repeat: str                                      # the line that repeats it
+    source: str                                      # file:line of the pullback, "" if unknown
+    text: str                                        # the whole message, at most 25 lines
+    evidence: Evidence
+
+
+class Row(_Frozen):
+    """One check of one primal over all points of a case. Its id in a report is `case/check/primal`."""
+    check: str
+    primal: str
+    verdict: Verdict
+    points: dict[str, int] = {}                      # how many points came to each verdict
+    reason: str = ""
+    marks: dict[str, int] = {}                       # how many points carry each mark
+    finest: Resolution | None = None                 # among the points that passed in the highest precision …
+    coarsest: Resolution | None = None
+    coarsest_of: dict[str, Resolution] = {}          # … and the coarsest of every dtype
+    example: Evidence | None = None                  # the coarsest pass, or the first that was undecided
+    at: Point | None = None                          # … and where
+    failure: Failure | None = None
+    calls: Calls = Calls()                           # of all points together
+    probes: int = 0
+    time_s: float = 0.0
+
+
+class Array(_Frozen):
+    """One array of a forward or backward pass, for the shape ledger."""
+    name: str
+    role: Literal["input", "parameter", "buffer", "noise", "residual", "output", "upstream", "cotangent"]
+    axes: str                                        # as the law names them, "" if it does not
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Ledger(_Frozen):
+    """Every array of one forward and one backward, with its shape, at one point."""
+    point: Point
+    code: str
+    arrays: tuple[Array, ...]
+
+
+class CaseReport(_Frozen):
+    """All that a run found out about one case."""
+    name: str
+    target: str                                      # what `gradcheck run` takes to run this case alone
+    adapter: str = ""                                # how the layer was recognised
+    law: str = ""
+    equation: str = ""                               # first lines of the layer's docstring
+    source: str = ""                                 # file:line of the pullback
+    domains: dict[str, tuple[Any, ...]] = {}         # every option with its values, as JSON
+    convention: dict[str, str] = {}                  # declared choices that are no bugs
+    points: int = 0
+    rows: tuple[Row, ...] = ()
+    ledger: Ledger | None = None
+    error: str = ""                                  # why the case could not be judged at all
+    time_s: float = 0.0
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.error:
+            return Verdict.ERROR
+        return gravest([r.verdict for r in self.rows if r.verdict is not Verdict.SKIPPED] or [Verdict.UNDECIDED])
+
+
+class NotChecked(_Frozen):
+    """What was not looked at, and why."""
+    what: str
+    why: str
+
+
+class CheckInfo(_Frozen):
+    """A check as the report explains it."""
+    name: str
+    category: Literal["gradient", "state", "contract"]
+    since: str
+    summary: str                                     # one sentence with the equation
+    explanation: str                                 # the whole docstring
+
+
+class Environment(_Frozen):
+    """Where it ran."""
+    python: str
+    platform: str
+    cpu: str
+    cores: int
+    versions: dict[str, str] = {}                    # of packages
+    blas: str = ""
+    threads: int = 1
+
+
+class Report(_Frozen):
+    """A whole run. `save` writes .json, .html or .md; `gradcheck.load` reads a saved .json again."""
+    environment: Environment
+    command: str                                     # the line that repeats the run
+    schema_version: str = SCHEMA_VERSION
+    title: str = "gradcheck"
+    profile: str = "default"
+    seed: int = 0
+    revision: str = ""                               # of the project checked, as git names it
+    started: str = ""                                # ISO 8601, UTC
+    time_s: float = 0.0
+    cases: tuple[CaseReport, ...] = ()
+    checks: tuple[CheckInfo, ...] = ()
+    not_checked: tuple[NotChecked, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)   # what a project adds of its own; rendered as JSON
+
+    @property
+    def verdict(self) -> Verdict:
+        return gravest(c.verdict for c in self.cases)
+
+    def save(self, path: Any) -> None:
+        """Write the report; the suffix (.json, .html or .md) says as what. Errors: ValueError on another suffix."""
+        from .report import save          # late: a report's types are read where its templates are not
+        save(self, path)

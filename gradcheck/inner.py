@@ -1,0 +1,61 @@
+"""Inner products, scales and random directions of arrays and of dictionaries of arrays."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def dot(a: Array, b: Array) -> float:
+    """The real inner product Re Σ conj(a) b, in float64 whatever the dtype; complex arrays are pairs of reals."""
+    wide = np.complex128 if np.iscomplexobj(a) or np.iscomplexobj(b) else np.float64
+    return float(np.vdot(np.asarray(a, wide), np.asarray(b, wide)).real)
+
+
+def dots(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float]:
+    """The inner product of each array of `b` with its namesake in `a`."""
+    return {k: dot(a[k], b[k]) for k in b}
+
+
+def scale(x: Array) -> Array:
+    """How far each entry may sensibly move, all > 0: |x|, never below the typical magnitude × 1e-3; zeros move by that magnitude, or 1.
+
+    A plain |x| never moves a zero; one number for the whole array moves small entries out of their domain.
+    """
+    size = np.abs(x).astype(np.float64)
+    known = size[np.isfinite(size) & (size > 0)]
+    if known.size == 0:
+        return np.ones(size.shape)
+    typical = float(np.median(known))
+    return np.where(size == 0, typical, np.clip(np.where(np.isfinite(size), size, typical), typical * 1e-3, None))
+
+
+def signs(rng: np.random.Generator, shape: Sequence[int], complex_: bool = False) -> Array:
+    """Random signs (complex: phases) with magnitudes in [0.5, 1.5]: equal errors do not cancel, and no entry goes unseen."""
+    magnitude = rng.uniform(0.5, 1.5, shape)
+    if complex_:
+        return np.asarray(magnitude * np.exp(2j * np.pi * rng.random(shape)))
+    return np.asarray(np.where(rng.random(shape) < 0.5, -magnitude, magnitude))
+
+
+def direction(rng: np.random.Generator, x: Array) -> Array:
+    """A tangent at `x`: signs scaled to each entry's own size."""
+    return signs(rng, x.shape, np.iscomplexobj(x)) * scale(x)
+
+
+def upstream(rng: np.random.Generator, ys: Iterable[Array]) -> tuple[Array, ...]:
+    """A cotangent for each output; with several outputs, none drowns the others by its size."""
+    ys = tuple(ys)
+    return tuple(np.asarray(signs(rng, y.shape, np.iscomplexobj(y)) / (_rms(y) if len(ys) > 1 else 1.0), y.dtype) for y in ys)
+
+
+def _rms(y: Array) -> float:
+    size = float(np.sqrt(np.mean(np.abs(y) ** 2))) if y.size else 0.0
+    return size if np.isfinite(size) and size > 0 else 1.0
+
+
+def eps_of(arrays: Iterable[Array]) -> float:
+    """The coarsest machine precision among the floating-point arrays; of none: float64's."""
+    return float(max((np.finfo(a.dtype).eps for a in arrays if a.dtype.kind in "fc"), default=np.finfo(np.float64).eps))

@@ -1,0 +1,79 @@
+"""What a person reads when something failed: at most 25 lines, the line that repeats it among them."""
+from __future__ import annotations
+
+import shlex
+import textwrap
+
+import msgspec
+
+from .evidence import Entry, Failure, Point, Report, Verdict
+
+LINES, COLUMNS = 25, 100
+
+
+def repeat_line(target: str, name: str, check: str, point: Point) -> str:
+    """The command that runs this check at this point again."""
+    spec = msgspec.json.encode(point).decode()
+    return f"gradcheck run {shlex.quote(_target(target, name))} --select {check} --at {shlex.quote(spec)}"
+
+
+def failure_text(name: str, failure: Failure) -> str:
+    """Verdict, case, worst entries, diagnosis, where to look, how to repeat: within `LINES` lines of `COLUMNS` columns."""
+    e = failure.evidence
+    lines = [f"FAIL  {name}: {e.check}" + (f" of {e.primal}" if e.primal else "")]
+    lines += _wrapped("  case     ", failure.code, 5)
+    if e.reason:
+        lines += _wrapped("  why      ", e.reason, 5)
+    if e.resolution:
+        lines.append(f"  measured off by {e.measured:.3g}; a correct layer stays within {e.bound:.1g}")
+    lines += [f"  {_entry(e.primal, entry)}" for entry in e.worst[:3]]
+    if e.diagnosis:
+        lines += _wrapped("  that is  ", e.diagnosis, 3)
+    if failure.source:
+        lines.append(f"  look at  {failure.source}")
+    return "\n".join([*lines[:LINES - 2], "  repeat   with the next line", failure.repeat])
+
+
+def _entry(primal: str, e: Entry) -> str:
+    ratio = f" (ratio {e.claimed / e.numeric:.4g})" if e.numeric else ""
+    return f"{primal}[{', '.join(map(str, e.index))}]: claimed {e.claimed:.9g}, numeric {e.numeric:.9g} ± {e.bound:.0e}{ratio}"
+
+
+def _wrapped(label: str, text: str, most: int) -> list[str]:
+    """A labelled paragraph; its later lines stand under its first."""
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, COLUMNS - len(label)) or [""]]
+    kept = lines[:most] + (["…"] if len(lines) > most else [])
+    return [(label if i == 0 else " " * len(label)) + line for i, line in enumerate(kept)]
+
+
+def _target(target: str, name: str) -> str:
+    return target if target.endswith(f":{name}") else f"{target}:{name}"
+
+
+def summary(report: Report) -> str:
+    """The report in a few lines: the verdict in words, then every row that did not pass."""
+    lines = [verdict_sentence(report)]
+    for case in report.cases:
+        if case.error:
+            lines.append(f"ERROR  {case.name}: {case.error}")
+        for row in case.rows:
+            if row.failure:
+                lines += ["", row.failure.text]
+            elif row.verdict is not Verdict.PASS:
+                lines.append(f"{row.verdict.upper()}  {case.name}: {row.check} of {row.primal or 'the layer'}: {row.reason}")
+    return "\n".join(lines)
+
+
+def verdict_sentence(report: Report) -> str:
+    """What was found, in one sentence with counts."""
+    verdicts = [c.verdict for c in report.cases]
+    if not verdicts:
+        return "Nothing was checked."
+    count = {v: verdicts.count(v) for v in Verdict}
+    layers = f"{len(verdicts)} layer{'s' * (len(verdicts) != 1)}"
+    if count[Verdict.PASS] == len(verdicts):
+        worst = max((r.coarsest.entry for c in report.cases for r in c.rows if r.coarsest), default=0.0)
+        fine = f"; every wrong entry above {worst:.0e} of the largest would have been seen" if worst else ""
+        return f"{'All ' * (len(verdicts) > 1)}{layers} {'is' if len(verdicts) == 1 else 'are'} right{fine}."
+    said = {Verdict.FAIL: "wrong", Verdict.ERROR: "in error", Verdict.UNDECIDED: "undecided", Verdict.XFAIL: "known to fail", Verdict.XPASS: "unexpectedly right"}
+    return f"{layers}: {count[Verdict.PASS]} right, " + ", ".join(f"{count[v]} {word}" for v, word in said.items() if count[v]) + "."

@@ -1,0 +1,125 @@
+"""Measure ⟨dy, J v⟩ of a subject along random directions, each number with its bound. Needs only forward calls.
+
+A large output is reduced to at most `BUCKETS` partial inner products, so memory stays that of the primals. Components
+that sit on a kink, or whose own table is spoilt by one, are left out of `dy` and counted: the rest is judged as finely.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from . import differences
+from .inner import Array, direction, eps_of, upstream
+from .subjects import Arrays, Subject
+
+BUCKETS = 4096            # components of one ladder
+MOST_DROPPED = 0.5        # the share of components beyond which nothing is left out: the rest would not stand for the layer
+MARGIN = 10.0             # K: a discrepancy beyond K bounds is an error; within, it is not
+ROUGH = 1e3               # values this many times rougher than their dtype were computed in a lower precision
+
+
+def demand_of(eps: float) -> float:
+    """The resolution asked for by default at this precision: 1e-7 in float64, 1e-3 in float32, 1e-1 in float16."""
+    return float(10.0 ** round(0.45 * np.log10(eps)))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Tangents by primal's name, and an upstream for each output."""
+    v: Arrays
+    dy: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """φ'(0) = ⟨dy, J v⟩ with |value − truth| ≤ bound, `probe.dy` being zero at what was left out."""
+    probe: Probe
+    value: float
+    bound: float
+    dropped: int                        # components left out because their own table was unclean
+    kinked: int                         # components left out because the point is a kink of theirs
+    components: int
+    ladder: differences.Ladder          # of the one sum that was used
+    step: float
+
+
+@dataclass(frozen=True)
+class Field:
+    """A subject as a function of a step along a direction."""
+    subject: Subject
+
+    @cached_property
+    def ys(self) -> tuple[Array, ...]:
+        """The outputs at the point."""
+        return self.subject(self.subject.primals)
+
+    @cached_property
+    def eps(self) -> float:
+        """The precision of what the layer reads and returns, as its dtypes claim it."""
+        s = self.subject
+        return eps_of([*self.ys, *(s.primals[k] for k in s.differentiable)])
+
+    @cached_property
+    def precision(self) -> float:
+        """The precision that the values turn out to have: that of their dtype, unless they are far rougher (float32 inside float64)."""
+        size = float(np.linalg.norm(self._reduce(self.probe(self.subject.rng("noise")).dy, self.ys)))
+        seen = 2 * float(np.linalg.norm(self.roughness)) / size if size > 0 else 0.0
+        return seen if ROUGH * self.eps < seen < 1 else self.eps
+
+    @cached_property
+    def roughness(self) -> Array:
+        """The rounding noise of each component for an upstream of unit signs, measured once."""
+        rng = self.subject.rng("noise")
+        probe = self.probe(rng)
+        curve = self.curve(probe)
+        return differences.noise_of(curve, curve(0.0), self.eps)[0]
+
+    def probe(self, rng: np.random.Generator, names: Sequence[str] | None = None) -> Probe:
+        """A random probe that moves the primals `names`, all differentiable ones by default."""
+        s = self.subject
+        return Probe({k: direction(rng, s.primals[k]) for k in names or s.differentiable}, upstream(rng, self.ys))
+
+    def outputs(self, v: Arrays, t: float) -> tuple[Array, ...]:
+        """The outputs at x + t v, on arrays made for this call alone."""
+        moved = {k: np.add(x, t * v[k], dtype=x.dtype, casting="same_kind") if k in v else np.copy(x)
+                 for k, x in self.subject.primals.items()}
+        return self.subject.consume(moved)
+
+    def curve(self, probe: Probe) -> differences.Curve:
+        """t -> the components dy ∘ f(x + t v), summed in buckets."""
+        return lambda t: self._reduce(probe.dy, self.outputs(probe.v, t))
+
+    def measure(self, probe: Probe, rng: np.random.Generator, reach: float = 1.0, most: float = MOST_DROPPED) -> Measured:
+        """⟨dy, J v⟩ by differences, without at most the share `most` of unclean components. Calls: 18 forwards (and the noise, once)."""
+        ladder = differences.climb(self.curve(probe), self._reduce(probe.dy, self.ys), self.roughness, self.eps, rng, reach)
+        usable = ladder.usable
+        kept = differences.clean(ladder, usable, most, demand_of(self.eps) / (10 * MARGIN))
+        total = ladder.total(kept)
+        found = differences.extrapolate(total)
+        return Measured(replace(probe, dy=self._masked(probe.dy, kept)), float(found.value[0]), float(found.bound[0]), int((usable & ~kept).sum()),
+                        int((~usable).sum()), len(kept), total, float(found.step[0]))
+
+    def _reduce(self, dys: Sequence[Array], ys: Sequence[Array]) -> Array:
+        with np.errstate(all="ignore"):
+            parts = [(np.conj(dy) * y).real.astype(np.float64).ravel() for dy, y in zip(dys, ys, strict=True)]
+            flat = np.concatenate(parts) if len(parts) != 1 else parts[0]
+            return flat if flat.size <= BUCKETS else np.add.reduceat(flat, self._starts(flat.size))
+
+    def _masked(self, dys: Sequence[Array], kept: Array) -> tuple[Array, ...]:
+        """The upstreams, zero at the components that are not kept."""
+        if kept.all():
+            return tuple(dys)
+        size = sum(dy.size for dy in dys)
+        owner = np.arange(size) if size <= BUCKETS else np.searchsorted(self._starts(size), np.arange(size), side="right") - 1
+        mask, masked = kept[owner], []
+        for dy in dys:
+            masked.append(np.where(mask[:dy.size].reshape(dy.shape), dy, dy.dtype.type(0)))
+            mask = mask[dy.size:]
+        return tuple(masked)
+
+    @staticmethod
+    def _starts(size: int) -> Array:
+        return np.linspace(0, size, BUCKETS, endpoint=False).astype(int)

@@ -1,0 +1,170 @@
+"""A report as one HTML file: no network, no script needed, nothing in it but what the report says.
+
+A section is a template and a function of the report; SECTIONS is the table of contents.
+"""
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from ..evidence import Array, CaseReport, CheckInfo, Evidence, Report, Resolution, Row, Sweep, Verdict, gravest
+from . import plots, words
+from .changes import KINDS, Change, Kind, diff
+from .codec import builtins
+
+CATEGORIES = ("gradient", "state", "contract")
+BACKWARD = ("upstream", "cotangent")
+CURVES = 3                     # V-curves a layer: its coarsest; the rest look alike and are in the JSON
+
+
+class Section(NamedTuple):
+    """A part of the page; left out where its view is None."""
+    name: str                                  # of its template and its anchor
+    title: str
+    view: Callable[[Report, Report | None], Any]
+
+
+class Cell(NamedTuple):
+    """What the table says of one check of one layer."""
+    check: str
+    verdict: Verdict
+    entry: float | None
+
+
+class Layer(NamedTuple):
+    """A layer as the table and its details show it."""
+    case: CaseReport
+    cells: list[Cell | None]
+    rows: dict[str, list[Row]]
+    curves: list[tuple[str, Sweep, Resolution | None]]
+    more: int                                  # V-curves that are not shown
+    passes: list[tuple[str, list[Array], bool]]     # the ledger, forward and backward; whether its dtypes differ
+
+
+def to_html(report: Report, compare: Report | None = None) -> str:
+    """The page; with `compare`, an older report, it says what changed since."""
+    environment = _environment()
+    css, script = (files(__package__).joinpath(f"templates/{name}").read_text("utf-8") for name in ("page.css", "page.js"))
+    shown = [(s, view) for s in SECTIONS if (view := s.view(report, compare)) is not None]
+    frame = plots.axes(e.sweep for _, r in words.rows(report) if (e := seen(r)) and e.sweep)
+    return environment.get_template("page.html").render(
+        report=report, compare=compare, sections=shown, frame=frame, css=Markup(css), script=Markup(script), csp=policy(css, script))
+
+
+def policy(css: str, script: str) -> str:
+    """What a browser may load for this page: its own style and script, by their hashes."""
+    style_hash, script_hash = (b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script))
+    return (f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
+            "base-uri 'none'; form-action 'none'")
+
+
+def anchor(*parts: str) -> str:
+    """`Conv2D/adjoint` as an id that a link can name, whatever is in it."""
+    return quote("/".join(parts), safe="/", errors="backslashreplace")
+
+
+def seen(row: Row) -> Evidence | None:
+    """The evidence that a row is shown by."""
+    return row.failure.evidence if row.failure else row.example
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+                                     undefined=jinja2.StrictUndefined, finalize=_finalize)
+    environment.filters.update({f.__name__: f for f in (
+        words.clip, words.coarse, words.count, words.number, words.seconds, words.shape, words.why, words.tally, plots.heat)})
+    environment.globals.update(anchor=anchor, seen=seen, words=words, plots=plots, Verdict=Verdict, KINDS=KINDS, builtins=builtins)
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Text as a reader can see it; what is markup already was made from numbers."""
+    return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def columns(report: Report) -> list[CheckInfo]:
+    """The checks that judged something, gradients first; one that the report does not explain comes last."""
+    known = {c.name: c for c in report.checks}
+    used = {r.check for _, r in words.rows(report)}
+    infos = [known.get(name) or CheckInfo(name, "contract", "", "", "") for name in used]
+    return sorted(infos, key=lambda c: (CATEGORIES.index(c.category), c.name))
+
+
+def _changes(report: Report, compare: Report | None) -> list[tuple[Kind, tuple[Change, ...]]] | None:
+    if compare is None:
+        return None
+    found = diff(compare, report)
+    return [(kind, group) for name, kind in KINDS.items() if (group := found.of(name))]
+
+
+def _failures(report: Report, _: Report | None) -> list[tuple[CaseReport, Row | None]] | None:
+    """The layers that could not be judged, with None for a row, and every row that is bad."""
+    raised: list[tuple[CaseReport, Row | None]] = [(c, None) for c in words.ordered(report) if c.error]
+    bad = [(c, r) for c, r in words.gravity(words.rows(report)) if r.verdict.bad]
+    return [*bad, *raised] or None
+
+
+def _undecided(report: Report, _: Report | None) -> list[tuple[CaseReport, Row]] | None:
+    return [(c, r) for c, r in words.rows(report) if r.verdict is Verdict.UNDECIDED] or None
+
+
+def _layers(report: Report, _: Report | None) -> dict[str, Any] | None:
+    checks = columns(report)
+    groups = [(name, span) for name in CATEGORIES if (span := sum(c.category == name for c in checks))]
+    return {"checks": checks, "groups": groups, "layers": [_layer(c, checks) for c in words.ordered(report)]} if report.cases else None
+
+
+def _layer(case: CaseReport, checks: list[CheckInfo]) -> Layer:
+    rows = {c.name: found for c in checks if (found := sorted((r for r in case.rows if r.check == c.name), key=_by_ledger(case)))}
+    curves = list(_curves(case))
+    return Layer(case, [_cell(c.name, rows[c.name]) if c.name in rows else None for c in checks], rows,
+                 curves[:CURVES], len(curves[CURVES:]), _passes(case.ledger.arrays if case.ledger else ()))
+
+
+def _cell(check: str, rows: list[Row]) -> Cell:
+    verdict = gravest([r.verdict for r in rows if r.verdict is not Verdict.SKIPPED])
+    return Cell(check, verdict, words.resolution(rows) if verdict is Verdict.PASS else None)
+
+
+def _by_ledger(case: CaseReport) -> Callable[[Row], tuple[int, str]]:
+    """Primals in the order in which the layer has them."""
+    places = {a.name: i for i, a in enumerate(case.ledger.arrays)} if case.ledger else {}
+    return lambda row: (places.get(row.primal, len(places)), row.primal)
+
+
+def _passes(arrays: tuple[Array, ...]) -> list[tuple[str, list[Array], bool]]:
+    sides = {"Forward": [a for a in arrays if a.role not in BACKWARD], "Backward": [a for a in arrays if a.role in BACKWARD]}
+    mixed = len({a.dtype for a in arrays}) > 1
+    return [(title, side, mixed) for title, side in sides.items() if side]
+
+
+def _curves(case: CaseReport) -> Iterator[tuple[str, Sweep, Resolution | None]]:
+    """The differences behind a layer's passes, coarsest first; primals that were measured together share one."""
+    together: dict[Sweep, list[Row]] = {}
+    for row in sorted(case.rows, key=lambda r: -(r.coarsest.entry if r.coarsest else 0)):
+        if not row.failure and row.example and row.example.sweep:
+            together.setdefault(row.example.sweep, []).append(row)
+    for sweep, rows in together.items():
+        yield ", ".join(r.primal or "the layer" for r in rows), sweep, rows[0].coarsest
+
+
+def _always(report: Report, _: Report | None) -> Report:
+    return report
+
+
+SECTIONS = (
+    Section("changes", "What changed", _changes),
+    Section("failures", "Failures", _failures),
+    Section("undecided", "Undecided", _undecided),
+    Section("layers", "Layers", _layers),
+    Section("details", "Layer by layer", _layers),
+    Section("environment", "Where it ran", _always),
+    Section("glossary", "How to read this", _always),
+)

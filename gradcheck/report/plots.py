@@ -1,0 +1,107 @@
+"""Figures as SVG text. Attributes hold what a figure needs to be read without a style sheet; colours are the sheet's."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
+
+from markupsafe import Markup
+
+from ..evidence import Resolution, Sweep
+from .words import coarse, count, number
+
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 312.0, 8.0, 132.0     # of a V-curve's frame, inside 320 × 160
+FLOOR = 1e-17                                          # what an error of zero is drawn as
+HEAT = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)            # relative errors from which a cell is darker
+CELL = 18                                              # pixels of a heat map's cell
+SPAN = -16, 0                                          # decades of a resolution's bar
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The decades that all V-curves of a page share, so that they can be compared."""
+    steps: tuple[int, int] = (-7, 0)
+    errors: tuple[int, int] = (-16, 0)
+
+    def x(self, step: float) -> float:
+        return LEFT + (log10(step) - self.steps[0]) / (self.steps[1] - self.steps[0]) * (RIGHT - LEFT)
+
+    def y(self, error: float) -> float:
+        place = (log10(max(error, FLOOR)) - self.errors[0]) / (self.errors[1] - self.errors[0])
+        return BOTTOM - min(max(place, 0), 1) * (BOTTOM - TOP)
+
+
+def axes(sweeps: Iterable[Sweep]) -> Axes:
+    """The decades that hold every sweep."""
+    sweeps = list(sweeps)
+    return Axes(_decades([h for s in sweeps for h in (*s.step, s.chosen)], Axes.steps),
+                _decades([max(e, 10 * FLOOR) for s in sweeps for e in (*s.error, s.bound)], Axes.errors))
+
+
+def _decades(values: Sequence[float], default: tuple[int, int]) -> tuple[int, int]:
+    logs = [log10(v) for v in values if isfinite(v) and v > 0]
+    return (floor(min(logs)), max(ceil(max(logs)), floor(min(logs)) + 1)) if logs else default
+
+
+def grid(frame: Axes) -> Markup:
+    """The grid of all V-curves, drawn once; each curve refers to it."""
+    xs = [(frame.x(10.0 ** k), k) for k in range(frame.steps[0], frame.steps[1] + 1)]
+    ys = [(frame.y(10.0 ** k), k) for k in range(frame.errors[0], frame.errors[1] + 1, 4)]
+    lines = "".join(f"M{x:.0f} {TOP:.0f}V{BOTTOM:.0f}" for x, _ in xs) + "".join(f"M{LEFT:.0f} {y:.0f}H{RIGHT:.0f}" for y, _ in ys)
+    labels = [f'<text x="{x:.0f}" y="{BOTTOM + 13:.0f}" text-anchor="middle">1e{k}</text>' for x, k in xs[::2]]
+    labels += [f'<text x="{LEFT - 5:.0f}" y="{y + 3:.0f}" text-anchor="end">1e{k}</text>' for y, k in ys]
+    labels += [f'<text x="{RIGHT:.0f}" y="{BOTTOM + 26:.0f}" text-anchor="end">step h</text>']
+    path = f'<path class="grid" d="{lines}" stroke="#ccc"/>'
+    return Markup(f'<symbol id="grid" viewBox="0 0 320 160">{path}{"".join(labels)}</symbol>')
+
+
+def vcurve(sweep: Sweep, frame: Axes) -> Markup:
+    """Error against step, both logarithmic: the V that truncation and rounding make; the chosen step and the bound that was reached."""
+    points = [(frame.x(h), frame.y(e)) for h, e in zip(sweep.step, sweep.error, strict=False) if h > 0 and isfinite(e)]
+    line = "M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in points) if points else ""
+    x, y = (frame.x(sweep.chosen) if sweep.chosen > 0 else LEFT), frame.y(sweep.bound)
+    label = f"Error against step: {count(len(points), 'step')}, chosen {number(sweep.chosen, 2)}; bound {coarse(sweep.bound, 2)}"
+    anchor, side = ("end", -4) if x > (LEFT + RIGHT) / 2 else ("start", 4)
+    return Markup(
+        f'<svg class="v" viewBox="0 0 320 160" width="320" height="160" fill="none" stroke="currentColor" role="img" '
+        f'aria-label="{label}"><use href="#grid"/>'
+        f'<path class="bound" d="M{LEFT:.0f} {y:.0f}H{RIGHT:.0f}"/><path class="step" d="M{x:.0f} {TOP:.0f}V{BOTTOM:.0f}"/>'
+        f'<path class="line" d="{line}"/><text x="{x + side:.0f}" y="{TOP + 8:.0f}" text-anchor="{anchor}">chosen</text>'
+        f'<text x="{RIGHT:.0f}" y="{y - 4:.0f}" text-anchor="end">bound</text></svg>')
+
+
+def span(finest: Resolution | None, coarsest: Resolution | None) -> Markup:
+    """From the finest to the coarsest resolution, as a bar over sixteen decades."""
+    ends = [_place(r.entry) for r in (finest, coarsest) if r and isfinite(r.entry)]
+    if not ends:
+        return Markup("")
+    return Markup(f'<svg class="s" width="96" height="8"><path d="M{min(ends):.0f} 4H{max(max(ends), min(ends) + 1):.0f}"/></svg>')
+
+
+def _place(entry: float) -> float:
+    decade = log10(entry) if entry > 0 else SPAN[0]
+    return 96 * (min(max(decade, SPAN[0]), SPAN[1]) - SPAN[0]) / (SPAN[1] - SPAN[0])
+
+
+def heat(block: Sequence[Sequence[float]]) -> Markup:
+    """Relative errors of a block of entries, one cell each; one path for each shade."""
+    cells: dict[int, list[str]] = {}
+    for i, line in enumerate(block):
+        for j, error in enumerate(line):
+            cells.setdefault(shade(error), []).append(f"M{j} {i}h1v1h-1z")
+    rows, cols = len(block), max(map(len, block))
+    paths = "".join(f'<path class="h{k}" d="{"".join(d)}" fill-opacity="{(k + 1) / 8:.2f}"/>' for k, d in sorted(cells.items()))
+    return Markup(f'<svg class="heat" viewBox="0 0 {cols} {rows}" width="{CELL * cols}" height="{CELL * rows}" role="img" '
+                  f'aria-label="{_heat_label(block)}">{paths}</svg>')
+
+
+def shade(error: float) -> int:
+    """0 where an entry is right to 1e-10, 6 where it is all wrong, 7 where it is no number."""
+    return sum(error >= limit for limit in HEAT) if error == error else 7
+
+
+def _heat_label(block: Sequence[Sequence[float]]) -> str:
+    errors = {(i, j): e for i, line in enumerate(block) for j, e in enumerate(line)}
+    (i, j), worst = max(errors.items(), key=lambda item: (shade(item[1]), item[1]))
+    wrong = sum(shade(e) >= shade(worst) for e in errors.values())
+    return f"Relative error of {len(errors)} entries; {wrong} as dark as the worst, {number(worst, 2)}, at row {i}, column {j}"

@@ -1,0 +1,188 @@
+"""A report in words and numbers, as every rendering says them."""
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, Context
+from math import ceil, inf, isfinite, log10
+
+from ..evidence import CaseReport, NotChecked, Point, Report, Row, Verdict
+
+WORD = {                                       # gravest first: the order in which a reader wants them
+    Verdict.FAIL: "fail",
+    Verdict.ERROR: "error",
+    Verdict.XPASS: "unexpected pass",
+    Verdict.UNDECIDED: "undecided",
+    Verdict.XFAIL: "known failure",
+    Verdict.PASS: "pass",
+    Verdict.SKIPPED: "skipped",
+}
+MEANING = {
+    Verdict.FAIL: "the claim and the measurement differ by more than both of their errors together, twice measured",
+    Verdict.ERROR: "the layer, or the way it was called, raised an exception: nothing could be said",
+    Verdict.XPASS: "declared as a known failure, yet it passes: the declaration can go",
+    Verdict.UNDECIDED: "the evidence is too weak to say; the reason is given",
+    Verdict.XFAIL: "fails, as its case declares with a reason",
+    Verdict.PASS: "no error larger than the stated resolution",
+    Verdict.SKIPPED: "does not apply here, or was not asked for",
+}
+_CLAUSE = {                                    # of a number of layers: one, many
+    Verdict.FAIL: ("is wrong", "are wrong"),
+    Verdict.ERROR: ("could not be judged", "could not be judged"),
+    Verdict.XPASS: ("passes against expectation", "pass against expectation"),
+    Verdict.UNDECIDED: ("stays undecided", "stay undecided"),
+    Verdict.XFAIL: ("fails as declared", "fail as declared"),
+    Verdict.PASS: ("is right", "are right"),
+    Verdict.SKIPPED: ("was skipped", "were skipped"),
+}
+NAMED = 3                                      # so many layers are named in a sentence
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def sentence(report: Report) -> str:
+    """The verdict on the whole run."""
+    return ". ".join(clauses(report)) + "."
+
+
+def clauses(report: Report) -> list[str]:
+    """The verdict on the whole run, the gravest part first; that one says of how many layers it speaks."""
+    if not report.cases:
+        return ["Nothing was checked: this run held no layer"]
+    names = {v: [c.name for c in report.cases if c.verdict is v] for v in WORD}
+    first, *rest = [_clause(v, names[v], report) for v in WORD if names[v]]
+    number_of, _, what = first.partition(" ")
+    return [f"{number_of} of {count(len(report.cases), 'layer')} {what}", *rest]
+
+
+def _clause(verdict: Verdict, names: list[str], report: Report) -> str:
+    clause = f"{len(names)} {_CLAUSE[verdict][len(names) > 1]}"
+    if verdict is Verdict.PASS:
+        entry = resolution(row for c in report.cases if c.verdict is verdict for row in c.rows)
+        return clause if entry is None else f"{clause}, to within {coarse(entry)} of the largest entry"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{clause}: {', '.join(map(clip, names[:NAMED]))}{more}"
+
+
+def caveats(report: Report) -> str:
+    """What the verdict leaves open, in one sentence; empty where nothing is."""
+    open_rows = sum(r.verdict is Verdict.UNDECIDED for c in report.cases for r in c.rows)
+    unseen = len(unchecked(report))
+    parts = [f"{count(open_rows, 'row')} undecided"] * (open_rows > 0)
+    parts += [f"{count(unseen, 'thing')} {'was' if unseen == 1 else 'were'} not checked"] * (unseen > 0)
+    return "; ".join(parts) + "." * bool(parts)
+
+
+def unchecked(report: Report) -> list[NotChecked]:
+    """What was not looked at: what the run says, then the checks that were skipped, by reason."""
+    skipped: dict[tuple[str, str], list[str]] = {}
+    for case, row in rows(report):
+        if row.verdict is Verdict.SKIPPED:
+            skipped.setdefault((row.check, row.reason), []).append(f"{case.name}.{row.primal}" if row.primal else case.name)
+    return [*report.not_checked, *(NotChecked(f"{check} of {_listed(names)}", reason or "no reason given")
+                                   for (check, reason), names in sorted(skipped.items()))]
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(clip, names[:2 * NAMED]))
+    return f"{shown} and {len(names) - 2 * NAMED} more" if len(names) > 2 * NAMED else shown
+
+
+def rows(report: Report) -> list[tuple[CaseReport, Row]]:
+    return [(c, r) for c in report.cases for r in c.rows]
+
+
+def ordered(report: Report) -> list[CaseReport]:
+    """The layers, those that need a reader first; then by name."""
+    return sorted(report.cases, key=lambda c: (list(WORD).index(c.verdict), c.name))
+
+
+def gravity(found: Iterable[tuple[CaseReport, Row]]) -> list[tuple[CaseReport, Row]]:
+    """The rows, gravest first, else in the order they come in."""
+    return sorted(found, key=lambda pair: list(WORD).index(pair[1].verdict))
+
+
+def tally(verdicts: Iterable[Verdict]) -> dict[Verdict, int]:
+    """How many of each, gravest first, none of zero."""
+    counts = Counter(verdicts)
+    return {v: counts[v] for v in WORD if counts[v]}
+
+
+def resolution(of: Iterable[Row]) -> float | None:
+    """The smallest wrong entry that would have failed everywhere in the rows that passed."""
+    return max((r.coarsest.entry for r in of if r.verdict is Verdict.PASS and r.coarsest), default=None)
+
+
+def row_id(case: str, row: Row) -> str:
+    """The stable name of a row."""
+    return f"{case}/{row.check}/{row.primal}".rstrip("/")
+
+
+def coarse(value: float, digits: int = 1) -> str:
+    """A resolution rounded up, so that it never promises more than was measured: `3e-9`."""
+    return number(float(Context(digits, ROUND_CEILING).create_decimal(repr(value))) if isfinite(value) else value, digits)
+
+
+def number(value: float, digits: int = 6) -> str:
+    """`0.25`, `3e-9`, `1.25e+6`; `NaN` and `∞` as such."""
+    if not isfinite(value):
+        return {inf: "∞", -inf: "−∞"}.get(value, "NaN")
+    text = f"{value:.{digits}g}"
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else text
+
+
+def pair(claimed: float, numeric: float) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to tell them apart, and never fewer than six."""
+    if not (isfinite(claimed) and isfinite(numeric)) or claimed == numeric:
+        return number(claimed), number(numeric)
+    apart = ceil(-log10(abs(claimed - numeric) / max(abs(claimed), abs(numeric)))) + 2
+    return number(claimed, min(max(apart, 6), 17)), number(numeric, min(max(apart, 6), 17))
+
+
+def ratio(claimed: float, numeric: float) -> str:
+    """claimed : numeric, four digits; a dash where that says nothing."""
+    return number(claimed / numeric, 4) if numeric and isfinite(claimed) and isfinite(numeric) else "–"
+
+
+def seconds(value: float) -> str:
+    """`45 µs`, `1.2 ms`, `3.4 s`, `2 min 5 s`."""
+    if value >= 100:
+        return f"{int(value) // 60} min {int(value) % 60} s"
+    size, unit = next(((s, u) for s, u in ((1.0, "s"), (1e-3, "ms")) if value >= s), (1e-6, "µs"))
+    return f"{value / size:.{1 if value / size < 10 else 0}f} {unit}" if value else "0 s"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 row`, `2,400 rows`."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def why(row: Row) -> str:
+    """What a row has to say for itself: the kind of mistake, or the reason."""
+    seen = row.failure.evidence if row.failure else row.example
+    return (seen.diagnosis if seen else "") or row.reason or (seen.reason if seen else "")
+
+
+def visible(text: str) -> str:
+    """The text with what would hide, or turn round, its neighbours (control and direction characters) spelt out."""
+    return _UNSEEN.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
+
+
+def clip(text: str, width: int = 60) -> str:
+    """On one line, and no longer than `width`."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[:width - 1] + "…"
+
+
+def place(at: Point) -> str:
+    """`n=3 d=2 act_fn=relu`, and how it differs from an ordinary point."""
+    sizes = {k: "×".join(map(str, v)) if isinstance(v, tuple) else v for k, v in at.sizes.items()}
+    usual = Point()
+    odd = {k: v for k in ("inputs", "dtype", "train") if (v := getattr(at, k)) != getattr(usual, k)}
+    return " ".join(f"{k}={v}" for k, v in {**sizes, **at.options, **odd}.items())
+
+
+def shape(sizes: tuple[int, ...]) -> str:
+    """`3 × 4`; of a single number, `scalar`."""
+    return " × ".join(map(str, sizes)) or "scalar"

@@ -1,0 +1,33 @@
+"""How far a backward pass's own rounding may carry it: measured, and only when an accusation hangs on it."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .inner import Array
+from .subjects import Subject
+
+DRAWS = 8                 # pullbacks at points one rounding away
+MARGIN = 3.0              # on the largest move seen among them
+
+
+def spread(s: Subject, dys: Sequence[Array], k: str, measure: Callable[[Array], float], rng: np.random.Generator) -> float:
+    """The largest `measure` of how primal `k`'s cotangent moves when all that the pullback reads moves by one rounding.
+
+    A cotangent that is small by cancellation has the rounding of what cancelled; no multiple of its own size tells that.
+    """
+    with np.errstate(all="ignore"):
+        base = s.pullback(s.primals, dys).get(k)
+        moved = [s.pullback({n: _jittered(rng, x) for n, x in s.primals.items()}, [_jittered(rng, dy) for dy in dys]).get(k) for _ in range(DRAWS)]
+    if base is None or any(d is None or d.shape != base.shape for d in moved):
+        return 0.0
+    sizes = [measure(np.subtract(d, base, dtype=np.result_type(base, np.float64))) for d in moved if d is not None]
+    return MARGIN * max(sizes) if np.isfinite(sizes).all() else 0.0
+
+
+def _jittered(rng: np.random.Generator, x: Array) -> Array:
+    """Every entry one unit in the last place up, down, or as it was."""
+    if x.dtype.kind not in "fc":
+        return np.copy(x)
+    return np.asarray(x * (1 + np.finfo(x.dtype).eps * rng.choice([-1, 0, 1], x.shape)), x.dtype)

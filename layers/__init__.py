@@ -1,0 +1,17 @@
+"""Layers in NumPy, forward and backward written by hand. This page is the table of contents."""
+# ruff: noqa: F401
+from .activations import ACTIVATIONS, Activation, activation
+from .attention import DotProductAttention
+from .base import Layer, Slot, Vars, buffer, hyper, noise, param
+from .conv import Conv1D, Conv2D, Deconv2D
+from .dense import Dense, SparseEvolution
+from .elementwise import Add, Dropout, Flatten, Multiply, Softmax
+from .embedding import Embedding
+from .initializers import INITIALIZERS, initializer
+from .losses import LOSSES, METRICS, Loss, loss, metric
+from .norm import BatchNorm1D, BatchNorm2D, LayerNorm1D, LayerNorm2D
+from .optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, Optimizer, RMSProp, optimizer
+from .pool import Pool2D
+from .rbm import RBM
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .schedules import SCHEDULES, Schedule, schedule

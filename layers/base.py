@@ -1,0 +1,379 @@
+"""A layer is two pure functions, `fwd` and `bwd`, in a thin stateful shell.
+
+A subclass declares its law, its hyperparameters and its arrays, then writes the two functions:
+
+    fwd(p, *xs)     -> y, r       r: the residuals, under their documented names
+    bwd(p, r, *dys) -> dxs, d     d: cotangents by name, one for each parameter at least
+
+`p` holds all that `fwd` may read besides its inputs: parameters, buffers, noise and `train`. Where there are several inputs or outputs,
+`dxs` and `y` are tuples. An axis in a law is bound by an input's shape, else a hyperparameter, else a method whose arguments are axes.
+What forward returns and what it keeps may share memory, as in `Flatten`: read it, do not write into it.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import MISSING, dataclass, field, fields
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from gradcheck.law import Law, Shape, ShapeError, Side, Size, resolve
+
+from .activations import Activation
+from .initializers import initializer, ones, zeros
+from .optimizers import Optimizer, optimizer
+from .spec import state, suggest
+
+Array = np.ndarray
+Act = str | Activation | None
+Axes = Mapping[str, Size]
+Rng = np.random.Generator
+Out = tuple[Any, "Vars"]             # what fwd and bwd return
+Draw = Callable[[Any, Shape, Rng], Array]
+
+
+class Vars(dict[str, Any]):
+    """A dict whose entries are attributes too: p.W is p["W"]."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no {name!r} among {', '.join(self) or 'nothing'}") from None
+
+    def __or__(self, other: Mapping[str, Any]) -> Vars:               # type: ignore[override]
+        return Vars({**self, **other})
+
+
+# declarations -------------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Slot:
+    """One array that a layer owns: its axes, how it is drawn, how it lives, and which values it may take ("": any real)."""
+    axes: str
+    draw: Draw
+    kind: str                       # "parameter": trained | "buffer": kept, not trained | "noise": new at each forward
+    domain: str = ""
+
+
+def drawn(layer: Any, shape: Shape, rng: Rng) -> Array:
+    """By the layer's own `init`."""
+    return initializer(layer.init)(shape, rng)
+
+
+def zero(layer: Layer, shape: Shape, rng: Rng) -> Array:
+    return zeros(shape, rng)
+
+
+def one(layer: Layer, shape: Shape, rng: Rng) -> Array:
+    return ones(shape, rng)
+
+
+def param(axes: str, draw: Draw = drawn) -> Any:
+    return Slot(axes, draw, "parameter")
+
+
+def buffer(axes: str, draw: Draw, domain: str = "") -> Any:
+    return Slot(axes, draw, "buffer", domain)
+
+
+def noise(axes: str, domain: str = "") -> Callable[[Draw], Any]:
+    """Decorates the method that draws it."""
+    return lambda draw: Slot(axes, draw, "noise", domain)
+
+
+def hyper(domain: range | list[Any], default: Any = MISSING, valid: Callable[[Any], Any] | None = None) -> Any:
+    """A hyperparameter and the values a test may draw for it, simplest first. `valid` raises ValueError or TypeError on a value that
+    cannot be; without it a range admits whole numbers from its start on, a list its own kind of thing: names, truth values, numbers.
+    """
+    return field(default=default, metadata={"domain": domain, "valid": valid or _kind(domain)})
+
+
+def whole(low: int) -> Callable[[Any], None]:
+    """A whole number, `low` or more."""
+    def valid(v: Any) -> None:
+        if not isinstance(v, Integral) or isinstance(v, bool) or v < low:
+            raise ValueError(f"expected a whole number from {low} on, got {v!r}")
+    return valid
+
+
+def interval(low: float, high: float, closed: bool = False) -> Callable[[Any], None]:
+    """A real number, low <= v < high; `closed` admits high too."""
+    def valid(v: Any) -> None:
+        if not isinstance(v, int | float | np.number) or not (low <= v < high or closed and v == high):
+            raise ValueError(f"expected a number in [{low}, {high}{']' if closed else ')'}, got {v!r}")
+    return valid
+
+
+def one_of(choices: list[Any]) -> Callable[[Any], None]:
+    def valid(v: Any) -> None:
+        if not any(v is c or type(v) is type(c) and v == c for c in choices):
+            raise ValueError(suggest("value", v, choices) if isinstance(v, str) else f"expected one of {choices}, got {v!r}")
+    return valid
+
+
+def _kind(domain: range | list[Any]) -> Callable[[Any], None]:
+    return whole(domain.start) if isinstance(domain, range) else one_of(domain)
+
+
+class Record(NamedTuple):
+    """One retained forward: what it read, what it kept, and each output's shape and dtype."""
+    p: Vars
+    r: Vars
+    ys: tuple[tuple[Shape, np.dtype[Any]], ...]
+
+
+# the layer ----------------------------------------------------------------------------------------------------------------
+
+@dataclass_transform(eq_default=False, field_specifiers=(hyper, field))
+class Layer:
+    law: ClassVar[Any]
+    slots: ClassVar[dict[str, Slot]]
+    registry: ClassVar[dict[str, type[Layer]]] = {}
+    optimizer: Any = field(default=None, kw_only=True)                # the last argument of every layer that does not place it itself
+    dtype: ClassVar[DTypeLike | None] = None                          # of new parameters; None: that of the input
+
+    def __init_subclass__(cls) -> None:
+        """Make a dataclass of it, gather its slots, and enter it into the registry unless it is abstract: has no law."""
+        cls.slots = {k: v for c in reversed(cls.__mro__) for k, v in vars(c).items() if isinstance(v, Slot)}
+        if hasattr(cls, "law"):
+            Layer.registry[cls.__name__] = cls
+            if "optimizer" not in cls.__annotations__:
+                cls.__annotations__["optimizer"], cls.optimizer = "Any", None
+        dataclass(eq=False)(cls)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):                                        # type: ignore[arg-type]
+            self._validate(f.name, f.metadata.get("valid"))
+        self._validate("init", initializer if hasattr(self, "init") else None)
+        self._validate("optimizer", optimizer)
+        self.optimizer = optimizer(self.optimizer)
+        self.rng = np.random.default_rng()
+        self.trainable, self.training = True, True
+        self.parameters, self.gradients = Vars(), Vars()              # parameters: all that persists, buffers included
+        self.tape: list[Record] = []
+
+    def _validate(self, name: str, valid: Callable[[Any], Any] | None) -> None:
+        try:
+            valid and valid(getattr(self, name))
+        except (ValueError, TypeError) as e:
+            raise type(e)(f"{type(self).__name__}: {name}={getattr(self, name)!r}: {e}") from None
+
+    # the law ----------------------------------------------------------------------------------------------------------
+
+    def bind(self, *shapes: Shape) -> dict[str, Size]:
+        """The size of every input axis. Errors: ShapeError if the shapes do not fit the law, or an axis its hyperparameter."""
+        axes = Law.parse(self.law).bind(shapes, type(self).__name__)
+        for axis in axes.keys() & {f.name for f in fields(self)}:     # type: ignore[arg-type]
+            if axes[axis] != getattr(self, axis):
+                raise ShapeError(f"{type(self).__name__} has {axis}={getattr(self, axis)}, got {axis}={axes[axis]} in {shapes}")
+        return axes
+
+    def shape(self, text: str | Side, axes: Axes) -> Shape:
+        """The sizes of the axes named in `text`."""
+        side = Side.parse(text) if isinstance(text, str) else text
+        return side.shape(lambda axis: resolve(axis, axes, self))
+
+    def out_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """The shapes of the outputs. Errors: ShapeError if an axis other than the batch's would be empty."""
+        axes, law = self.bind(*shapes), Law.parse(self.law)
+        try:
+            sizes = {name: resolve(name, axes, self) for side in law.inputs + (law.outputs or ()) for name in side.names}
+            if empty := [name for name, n in sizes.items() if n == 0 and name != "n"]:
+                raise ShapeError(f"{' and '.join(empty)} would be 0")
+        except ShapeError as e:
+            raise ShapeError(f"{type(self).__name__} cannot map shape {' and '.join(map(str, shapes))}: {e}") from None
+        return tuple(self.shape(side, axes) for side in law.outputs or ())
+
+    def draw(self, kind: str, rng: Rng, axes: Axes, dtype: DTypeLike = np.float64) -> Vars:
+        """An array for every slot of that kind."""
+        return Vars({k: _cast(s.draw(self, self.shape(s.axes, axes), rng), dtype) for k, s in self.slots.items() if s.kind == kind})
+
+    def sample(self, rng: Rng, i: int, shape: Shape) -> Array:
+        """An admissible i-th input."""
+        return rng.standard_normal(shape)
+
+    # the two pure functions -------------------------------------------------------------------------------------------
+
+    def fwd(self, p: Vars, *xs: Any, **_: Any) -> Out:
+        raise NotImplementedError
+
+    def bwd(self, p: Vars, r: Vars, *dys: Any, **_: Any) -> Out:
+        raise NotImplementedError
+
+    # what the shell asks of a layer; override where the answer differs ---------------------------------------------------
+
+    def admit(self, x: ArrayLike) -> Array:
+        """An input as an array of floating numbers. Errors: TypeError for anything but real numbers."""
+        return _real(x, f"{type(self).__name__} takes real numbers")
+
+    def chance(self, p: Vars, axes: Axes, dtype: DTypeLike, *xs: Any, **given: Any) -> Vars:
+        """The noise of one forward, which may depend on what it reads; `given` are forward's own keywords."""
+        return self.draw("noise", self.rng, axes, dtype)
+
+    def learning(self, retain: bool) -> bool:
+        """Whether one forward behaves as in training: p.train."""
+        return self.training
+
+    # the shell ------------------------------------------------------------------------------------------------------------
+
+    def forward(self, *X: Any, retain_derived: bool = True) -> Any:
+        """The output, retained for `backward` unless `retain_derived` is False. Errors leave the layer as it was: TypeError for what is
+        not real numbers, ShapeError (a ValueError) for what does not fit the law or the parameters.
+        """
+        return self._run(X, retain_derived)
+
+    def _run(self, X: tuple[Any, ...], retain: bool, **given: Any) -> Any:
+        xs = tuple(map(self.admit, X[0] if Law.parse(self.law).many and len(X) == 1 and isinstance(X[0], list | tuple) else X))
+        shapes = [x.shape for x in xs]
+        self.out_shapes(*shapes)
+        axes, dtype = self.bind(*shapes), self.dtype or np.result_type(*[x.dtype for x in xs if x.dtype.kind == "f"] or [float])
+        parameters = self._complete(axes, dtype)
+        p = parameters | {"train": self.learning(retain)}
+        p = p | self.chance(p, axes, dtype, *xs, **given)
+        y, r = self.fwd(p, *xs)
+        self._keep(parameters | ({k: r[k] for k in parameters if k in r} if p.train and retain else {}))
+        if retain:
+            self.tape.append(Record(p, r, tuple((a.shape, a.dtype) for a in _several(y))))
+        return y
+
+    def _complete(self, axes: Axes, dtype: DTypeLike) -> Vars:
+        """The parameters, with those that do not exist yet drawn. Errors: ShapeError if the present ones are of other axes."""
+        for name, a in self.parameters.items():
+            if a.shape != (want := self.shape(self.slots[name].axes, axes)):
+                raise ShapeError(f"{type(self).__name__} has {name} ({self.slots[name].axes}) of shape {a.shape}, this input needs {want}")
+        missing = {s.kind for k, s in self.slots.items() if k not in self.parameters} - {"noise"}
+        return Vars({k: v for kind in sorted(missing, reverse=True) for k, v in self.draw(kind, self.rng, axes, dtype).items()}) | self.parameters
+
+    def _keep(self, parameters: Vars) -> None:
+        self.parameters = parameters
+        self.gradients = Vars({k: np.zeros_like(v) for k, v in parameters.items() if self.slots[k].kind == "parameter"}) | self.gradients
+
+    def backward(self, dLdY: Any, retain_grads: bool = True) -> Any:
+        """The cotangent of the input (a tuple if there are several); those of the parameters are added to `gradients` if `retain_grads`.
+
+        After several retained forwards `dLdY` is the list of their upstreams, and so is what returns. Errors: ValueError without a
+        retained forward, or if an upstream has not its output's shape; TypeError if it is not real.
+        """
+        many = isinstance(dLdY, list)
+        if not self.tape or len(self.tape) != (len(dLdY) if many else 1):
+            raise ValueError(f"{type(self).__name__}.backward got {len(dLdY) if many else 1} upstreams for {len(self.tape)} retained forwards")
+        upstreams = [self._upstream(record, dy) for record, dy in zip(self.tape, dLdY if many else [dLdY], strict=True)]
+        dxs = [self._pull(record, dys, retain_grads) for record, dys in zip(self.tape, upstreams, strict=True)]
+        return dxs[0] if len(dxs) == 1 else tuple(map(list, zip(*dxs, strict=True))) if isinstance(dxs[0], tuple) else dxs
+
+    def _upstream(self, record: Record, dy: Any) -> list[Array]:
+        dys = [_real(a, f"{type(self).__name__}.backward takes real numbers") for a in _several(dy)]
+        if [a.shape for a in dys] != [shape for shape, _ in record.ys]:
+            raise ShapeError(f"{type(self).__name__}.backward: the upstream has shape {' and '.join(str(a.shape) for a in dys)}, "
+                             f"the output {' and '.join(str(shape) for shape, _ in record.ys)}")
+        return [a.astype(dtype, copy=False) for a, (_, dtype) in zip(dys, record.ys, strict=True)]
+
+    def _pull(self, record: Record, dys: list[Array], retain_grads: bool) -> Any:
+        dx, d = self.bwd(record.p, record.r, *dys)
+        if retain_grads and self.trainable:
+            self.gradients = Vars({k: g + d[k] for k, g in self.gradients.items()})
+        return list(dx) if Law.parse(self.law).many else dx
+
+    def update(self, cur_loss: float | None = None) -> None:
+        """One optimizer step with the accrued gradients, unless frozen; then flush. `cur_loss` is for schedules that follow it."""
+        if self.trainable and self.gradients:
+            self.parameters = self.parameters | self.optimizer.update(self.parameters, self.gradients, cur_loss)
+        self.flush_gradients()
+
+    def flush_gradients(self) -> None:
+        """Forget the retained forwards and the accrued gradients."""
+        self.tape = []
+        self.gradients = Vars({k: np.zeros_like(v) for k, v in self.gradients.items()})
+
+    def freeze(self) -> None:
+        """Keep the parameters as they are; cotangents still pass through."""
+        self._set(trainable=False)
+
+    def unfreeze(self) -> None:
+        self._set(trainable=True)
+
+    def train(self, mode: bool = True) -> Self:
+        self._set(training=mode)
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
+    def _set(self, **flags: bool) -> None:
+        vars(self).update(flags)
+        for child in self.children():
+            child._set(**flags)
+
+    def children(self) -> Iterator[Layer]:
+        """The layers that this one is made of."""
+        return (v for v in vars(self).values() if isinstance(v, Layer))
+
+    # what it tells of itself ------------------------------------------------------------------------------------------------
+
+    @property
+    def derived_variables(self) -> Vars:
+        """The residuals by name, a list with an entry for each retained forward."""
+        return Vars({k: [record.r[k] for record in self.tape] for k in (self.tape[0].r if self.tape else ())})
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Every constructor argument in a form that `set_params` reads back, the optimizer with its memory."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}   # type: ignore[arg-type]
+        return {"layer": type(self).__name__} | {k: state(v) if isinstance(v, Optimizer) else str(v) if isinstance(v, Activation) else v
+                                                 for k, v in values.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """A copy of all that makes this layer: `set_params` reads it back."""
+        return {"layer": type(self).__name__, "parameters": dict(deepcopy(self.parameters)), "hyperparameters": deepcopy(self.hyperparameters)}
+
+    def set_params(self, summary_dict: Mapping[str, Any]) -> Self:
+        """Take over parameters and hyperparameters, nested as in `summary()` or flat; what is lacking stays. Returns the layer.
+
+        Errors: ValueError for an unknown name or an inadmissible value; nothing has changed then.
+        """
+        given = {**summary_dict, **summary_dict.get("parameters", {}), **summary_dict.get("hyperparameters", {})}
+        given = {k: v for k, v in given.items() if k not in ("layer", "parameters", "hyperparameters")}
+        names = {f.name for f in fields(self)}                           # type: ignore[arg-type]
+        persist = [k for k, s in self.slots.items() if s.kind != "noise"]
+        if unknown := given.keys() - names - {*persist}:
+            raise ValueError(f"{type(self).__name__}: {suggest('name', min(unknown), [*sorted(names), *persist])}")
+        twin = type(self)(**{k: given.get(k, getattr(self, k)) for k in names})   # an inadmissible value raises here
+        arrays = Vars({k: _real(given[k], f"{type(self).__name__}: {k} holds real numbers").copy() for k in persist if k in given})
+        vars(self).update({k: v for k, v in vars(twin).items() if k in names or isinstance(v, Layer)})
+        self.gradients = Vars({k: g for k, g in self.gradients.items() if k not in arrays})
+        self._keep(self.parameters | arrays)
+        return self
+
+
+def total(x: Array, axis: int) -> Array:                              # (r, c) -> (1, c) or (r, 1)
+    """The sum over one axis of a matrix, as a product with ones: several times faster than `sum`, and rounded no worse over rows."""
+    return np.ones((1, len(x)), x.dtype) @ x if axis == 0 else x @ np.ones((x.shape[1], 1), x.dtype)
+
+
+def _several(y: Any) -> tuple[Any, ...]:
+    return y if isinstance(y, tuple) else (y,)
+
+
+def _cast(a: Array, dtype: DTypeLike) -> Array:
+    return a.astype(dtype, copy=False) if a.dtype.kind == "f" else a
+
+
+def numbers(x: ArrayLike, kinds: str, wanted: str) -> Array:
+    """`x` as an array whose dtype is of one of these kinds. Errors: TypeError says what is wanted and what came."""
+    try:
+        a = np.asarray(x)
+    except ValueError:
+        raise TypeError(f"{wanted}, got a ragged {type(x).__name__}") from None
+    a = a if a.size else a.astype(a.dtype if a.dtype.kind in kinds else kinds[0])
+    if a.dtype.kind not in kinds:
+        raise TypeError(f"{wanted}, got {type(x).__name__} of {a.dtype}")
+    return a
+
+
+def _real(x: ArrayLike, wanted: str) -> Array:
+    a = numbers(x, "fiub", wanted)
+    return a if a.dtype.kind == "f" else a.astype(float)

@@ -1,0 +1,109 @@
+"""Convolutions: cross-correlation of (n, …, channels) with kernels (k…, in_ch, out_ch), and its adjoint.
+
+`stride` and `dilation`, the number of entries skipped between two of the kernel, are numbers or (rows, cols); `pad` is a number,
+(rows, cols), (top, bottom, left, right), or "same", which keeps the length at every stride.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activations import ACTIVATIONS, activation
+from .base import Act, Array, Vars, hyper, param, zero
+from .dense import Affine
+from .windows import Axis, Windows, pads, pair, pairs
+
+KERNELS, PADS, STRIDES = [1, 2, (2, 3), (3, 1)], [0, 1, "same", (1, 0), (0, 1, 2, 1)], [1, 2, (1, 3)]
+
+
+class Conv1D(Affine):
+    """y = f(pad(x) ⋆ W + b) along the middle axis. `pad` is a number, (left, right), "same", or "causal": all of it ahead, so that no
+    output sees a later input.
+    """
+    law = "n l_in in_ch -> n l_out out_ch"
+    out_ch: int = hyper(range(1, 4))
+    kernel_width: int = hyper(range(1, 4))
+    pad: Any = hyper([0, 1, "same", "causal", (2, 1)], default=0, valid=pads("same", "causal", 2))
+    stride: int = hyper(range(1, 4), default=1)
+    dilation: int = hyper(range(3), default=0)
+    act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
+    init: str = "glorot_uniform"
+    W = param("kernel_width in_ch out_ch")
+    b = param("out_ch", zero)
+
+    @property
+    def windows(self) -> Windows:
+        both = self.pad if isinstance(self.pad, str) else (self.pad, self.pad) if np.ndim(self.pad) == 0 else tuple(self.pad)
+        return Windows(Axis(1), Axis(self.kernel_width, self.stride, both, self.dilation + 1))
+
+    def l_out(self, l_in: int) -> int:
+        return self.windows.cols.count(l_in)
+
+    def apply(self, p: Vars, x: Array) -> Array:                      # x  (n, l_in, in_ch)
+        return self.windows.correlate(x[:, None], p.W[None])[:, 0]    #    (n, l_out, out_ch)
+
+    def pull(self, p: Vars, dz: Array, x: Array) -> tuple[Array, Array]:  # dz (n, l_out, out_ch)
+        x, dz = x[:, None], dz[:, None]
+        return self.windows.spread(dz, p.W[None], x.shape)[:, 0], self.windows.weigh(x, dz)[0]
+
+
+class Conv2D(Affine):
+    """y = f(pad(x) ⋆ W + b)"""
+    law = "n rows cols in_ch -> n out_rows out_cols out_ch"
+    out_ch: int = hyper(range(1, 4))
+    kernel_shape: Any = hyper(KERNELS, valid=pairs(1))
+    pad: Any = hyper(PADS, default=0, valid=pads("same", 2, 4))
+    stride: Any = hyper(STRIDES, default=1, valid=pairs(1))
+    dilation: Any = hyper([0, 1, (2, 0)], default=0, valid=pairs(0))
+    act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
+    optimizer: Any = None
+    init: str = "glorot_uniform"
+    W = param("kernel_rows kernel_cols in_ch out_ch")
+    b = param("out_ch", zero)
+
+    kernel_rows = property(lambda self: pair(self.kernel_shape)[0])
+    kernel_cols = property(lambda self: pair(self.kernel_shape)[1])
+    windows = property(lambda self: Windows.of(self.kernel_shape, self.stride, self.pad, self.dilation))
+
+    def out_rows(self, rows: int) -> int:
+        return self.windows.rows.count(rows)
+
+    def out_cols(self, cols: int) -> int:
+        return self.windows.cols.count(cols)
+
+    def apply(self, p: Vars, x: Array) -> Array:                      # x  (n, rows, cols, in_ch)
+        return self.windows.correlate(x, p.W)                         #    (n, out_rows, out_cols, out_ch)
+
+    def pull(self, p: Vars, dz: Array, x: Array) -> tuple[Array, Array]:  # dz (n, out_rows, out_cols, out_ch)
+        return self.windows.spread(dz, p.W, x.shape), self.windows.weigh(x, dz)
+
+
+class Deconv2D(Affine):
+    """y = f(x ⋆' W + b), ⋆' being Conv2D's adjoint: each entry of x lays its multiple of the kernel into y, whose `pad` is cut off."""
+    law = "n rows cols in_ch -> n out_rows out_cols out_ch"
+    out_ch: int = hyper(range(1, 4))
+    kernel_shape: Any = hyper(KERNELS, valid=pairs(1))
+    pad: Any = hyper(PADS, default=0, valid=pads("same", 2, 4))
+    stride: Any = hyper(STRIDES, default=1, valid=pairs(1))
+    act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
+    optimizer: Any = None
+    init: str = "glorot_uniform"
+    W = param("kernel_rows kernel_cols in_ch out_ch")
+    b = param("out_ch", zero)
+
+    kernel_rows, kernel_cols = Conv2D.kernel_rows, Conv2D.kernel_cols
+    windows = property(lambda self: Windows.of(self.kernel_shape, self.stride, self.pad))
+
+    def out_rows(self, rows: int) -> int:
+        return self.windows.rows.size(rows)
+
+    def out_cols(self, cols: int) -> int:
+        return self.windows.cols.size(cols)
+
+    def apply(self, p: Vars, x: Array) -> Array:                      # x  (n, rows, cols, in_ch)
+        shape = (len(x), self.out_rows(x.shape[1]), self.out_cols(x.shape[2]), self.out_ch)
+        return self.windows.spread(x, p.W.swapaxes(2, 3), shape)      #    (n, out_rows, out_cols, out_ch)
+
+    def pull(self, p: Vars, dz: Array, x: Array) -> tuple[Array, Array]:  # dz (n, out_rows, out_cols, out_ch)
+        return self.windows.correlate(dz, p.W.swapaxes(2, 3)), self.windows.weigh(dz, x).swapaxes(2, 3)

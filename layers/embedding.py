@@ -1,0 +1,68 @@
+"""Rows of a table, looked up by number."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
+
+from .base import Array, Layer, Out, Rng, Shape, Vars, hyper, numbers, param
+
+ABSENT = -1                          # fills up the shorter of several lists of ids; only `admit` writes it
+
+
+class Embedding(Layer):
+    """y = W[ids]; with `pool`, the sum or mean of W[ids] over each example's ids (lists of any length; none gives 0). Ids have no cotangent.
+
+    W follows `dtype`, not the integer input; it is float64 unless that is set.
+    """
+    n_out: int = hyper(range(1, 5))
+    vocab_size: int = hyper(range(1, 7))
+    pool: str | None = hyper([None, "sum", "mean"], default=None)
+    init: str = "glorot_uniform"
+    W = param("vocab_size n_out")
+
+    @property
+    def law(self) -> str:                                             # type: ignore[override]
+        return f"n n_in -> n {'1' if self.pool else 'n_in'} n_out"
+
+    def sample(self, rng: Rng, i: int, shape: Shape) -> Array:
+        return rng.integers(self.vocab_size, size=shape)
+
+    def admit(self, x: Any) -> Array:
+        """Ids as an array, lists of different lengths filled up. Errors: TypeError unless integers, ValueError unless in the vocabulary."""
+        rows = [self._ids(row) for row in x] if self.pool and not isinstance(x, np.ndarray) else None
+        if rows is None:
+            return self._ids(x)
+        ids = np.full((len(rows), max([1, *map(len, rows)])), ABSENT)
+        for row, out in zip(rows, ids, strict=True):
+            out[:len(row)] = row
+        return ids
+
+    def _ids(self, x: ArrayLike) -> Array:
+        ids = numbers(x, "iu", "Embedding takes integer ids")
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.vocab_size:
+            raise ValueError(f"Embedding has ids from 0 to {self.vocab_size - 1}, got {ids.min()} to {ids.max()}")
+        return ids
+
+    def lookup(self, ids: ArrayLike) -> Array:
+        """(M,) -> (M, n_out), retaining nothing; on a new layer too."""
+        found = self._ids(ids)
+        self._keep(self._complete({}, self.dtype or np.float64))
+        return self.parameters.W[found]
+
+    def counts(self, ids: Array, dtype: Any) -> csr_array:
+        """The matrix C with y = C W: for each row of y how often, or with which share, it holds each id."""
+        bags = ids.reshape(-1, ids.shape[-1] if self.pool else 1)     # a row of y is that of one bag
+        there = bags != ABSENT
+        share = 1 / np.maximum(1, there.sum(1)) if self.pool == "mean" else np.ones(len(bags))
+        ends = np.concatenate([[0], there.sum(1).cumsum()])
+        return csr_array((np.repeat(share, there.sum(1)).astype(dtype), bags[there], ends), (len(bags), self.vocab_size))
+
+    def fwd(self, p: Vars, ids: Array) -> Out:                        # ids (n, n_in)
+        y = p.W[ids] if not self.pool else (self.counts(ids, p.W.dtype) @ p.W)[:, None]
+        return y, Vars(X=ids)                                         # y (n, n_in or 1, n_out)
+
+    def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, n_in or 1, n_out)
+        return None, Vars(W=self.counts(r.X, dy.dtype).T @ dy.reshape(-1, self.n_out))

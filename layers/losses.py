@@ -1,0 +1,112 @@
+"""Losses and metrics of targets t and predictions y, both (n, …): a row for each.
+
+A loss is the mean over the n samples of one value each, so its cotangent carries 1/n; a sample's value is the mean over its outputs,
+or, for the two categorical ones, the sum over its classes.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import log_softmax, xlogy
+
+from gradcheck.law import ShapeError
+
+from .activations import softmax
+from .base import Array
+from .spec import make
+
+Pair = Callable[[Array, Array], Array]
+
+
+class Loss(NamedTuple):
+    """`each(t, y)`, of (n, m) arrays, is the value of every entry and `slope(t, y)` its derivative in y; `mean`: over m, else summed."""
+    each: Pair
+    slope: Pair
+    mean: bool = True
+
+    def samples(self, t: ArrayLike, y: ArrayLike) -> Array:
+        """One value for each sample, (n)."""
+        t, y = _rows(t, y)
+        return self.each(t, y).mean(1) if self.mean else self.each(t, y).sum(1)
+
+    def __call__(self, t: ArrayLike, y: ArrayLike) -> float:
+        return float(self.samples(t, y).mean())
+
+    def cotangent(self, t: ArrayLike, y: ArrayLike) -> Array:
+        """The derivative of the loss in y, of y's shape."""
+        t, rows = _rows(t, y)
+        return (self.slope(t, rows) / (rows.size if self.mean else len(rows))).reshape(np.shape(y))
+
+
+def _rows(t: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    t, y = np.asarray(t), np.asarray(y)
+    if t.shape != y.shape or y.ndim == 0:
+        raise ShapeError(f"a loss takes targets and predictions of one shape (n, …), got {t.shape} and {y.shape}")
+    y = y if y.dtype.kind == "f" else y.astype(float)
+    return t.reshape(len(y), -1).astype(y.dtype), y.reshape(len(y), -1)
+
+
+def _open(y: Array) -> Array:
+    """Probabilities kept off 0 and 1 by the machine precision, so that a log and a slope exist."""
+    eps = np.finfo(y.dtype).eps
+    return np.clip(y, eps, 1 - eps)
+
+
+LOSSES: dict[str, Loss] = {
+    "mse":  Loss(lambda t, y: (y - t) ** 2, lambda t, y: 2 * (y - t)),
+    "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t)),
+    "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y)),
+    "bce":  Loss(lambda t, y: -xlogy(t, _open(y)) - xlogy(1 - t, 1 - _open(y)), lambda t, y: (_open(y) - t) / (_open(y) * (1 - _open(y)))),
+    "cce":  Loss(lambda t, y: -xlogy(t, _open(y)), lambda t, y: -t / _open(y), mean=False),
+    "softmax_cce": Loss(lambda t, y: -t * log_softmax(y, 1), lambda t, y: softmax(y) * t.sum(1, keepdims=True) - t, mean=False),   # y: logits
+}
+
+
+def loss(spec: str | Loss) -> Loss:
+    """The loss of that name, or itself. Errors: ValueError for an unknown name, with the nearest known one."""
+    return spec if isinstance(spec, Loss) else make({k: lambda row=row: row for k, row in LOSSES.items()}, spec, "loss")
+
+
+# metrics ------------------------------------------------------------------------------------------------------------------
+
+def confusion(t: ArrayLike, y: ArrayLike) -> Array:
+    """How often class i (row) was taken for class j (column). Several outputs: the largest names the class; one: whether it passes ½."""
+    t, y = _rows(t, y)
+    m = y.shape[1]
+    real, said = (a.argmax(1) if m > 1 else (a[:, 0] > 0.5).astype(int) for a in (t, y))
+    return np.bincount(real * max(2, m) + said, minlength=max(2, m) ** 2).reshape(max(2, m), -1)
+
+
+def _score(rule: Callable[[Array, Array, Array], Array]) -> Callable[[ArrayLike, ArrayLike], float]:
+    """The mean over the classes (one output: the positive class alone) of a ratio of hits, said and real counts; 0 / 0 counts as 0."""
+    def metric(t: ArrayLike, y: ArrayLike) -> float:
+        c = confusion(t, y).astype(float)
+        scores = np.nan_to_num(rule(np.diag(c), c.sum(0), c.sum(1)))
+        return float(scores.mean() if np.size(y) > len(np.asarray(y)) else scores[1])
+    return metric
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    return np.divide(a, b, out=np.zeros_like(a), where=b != 0)
+
+
+def accuracy(t: ArrayLike, y: ArrayLike) -> float:
+    """The share of samples whose class is right."""
+    c = confusion(t, y)
+    return float(np.trace(c) / max(1, c.sum()))
+
+
+METRICS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+    "accuracy":  accuracy,
+    "precision": _score(lambda hits, said, real: _ratio(hits, said)),
+    "recall":    _score(lambda hits, said, real: _ratio(hits, real)),
+    "fscore":    _score(lambda hits, said, real: _ratio(2 * hits, said + real)),
+}
+
+
+def metric(spec: str | Callable[[ArrayLike, ArrayLike], float]) -> Callable[[ArrayLike, ArrayLike], float]:
+    """The metric of that name, or itself."""
+    return spec if callable(spec) else make({k: lambda row=row: row for k, row in METRICS.items()}, spec, "metric")

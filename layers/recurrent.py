@@ -1,0 +1,336 @@
+"""Recurrent units, one step at a time (…Cell) or over a whole sequence: three units, each a step and its pullback, and one scan for all.
+
+The input's share of every gate is one GEMM over all steps, and so is each weight's cotangent; the activations' slopes are taken for all
+steps at once. Only what needs the state before, or the cotangent after, is stepped.
+"""
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .activations import ACTIVATIONS, Activation, activation
+from .base import Act, Array, Layer, Out, Record, Vars, hyper, param, total, zero
+
+FED_BACK = [a for a in ACTIVATIONS if a != "exponential"]            # which grows without bound
+States = tuple[Array, ...]
+
+
+def several(n: int) -> Any:
+    """Admits one activation, or a sequence of n."""
+    return lambda spec: each(spec, n)
+
+
+def each(spec: Any, n: int) -> list[Activation]:
+    """One activation for all of n gates, or one for each. Errors: ValueError for another number of them."""
+    specs = [spec] * n if spec is None or isinstance(spec, str | Activation) else list(spec) if isinstance(spec, list | tuple) else [spec]
+    if len(specs) != n:
+        raise ValueError(f"expected one activation or {n}, got {len(specs)}")
+    return [activation(s) for s in specs]
+
+
+@cache
+def spans(fns: tuple[Activation, ...], m: int) -> list[tuple[Activation, slice]]:
+    """Neighbouring gates of one activation, joined: which, and the columns of m for each gate."""
+    starts = [i for i in range(len(fns)) if i == 0 or fns[i] != fns[i - 1]]
+    return [(fns[i], slice(i * m, j * m)) for i, j in zip(starts, [*starts[1:], len(fns)], strict=True)]
+
+
+def flat(x: Array) -> Array:                                          # (t, n, m) -> (t n, m)
+    return x.reshape(-1, x.shape[-1])
+
+
+def outer(x: Array, dh: Array) -> Array:                              # (t, n, a), (t, n, b) -> (a, b)
+    """The cotangent of a weight that x met at every step."""
+    return flat(x).T @ flat(dh)
+
+
+class Recurrent(Layer):
+    """s_t = step(x_t Wx + b, s_{t−1}), the first of the states s being the output A.
+
+    A unit has `fuse`, which joins its parameters to (Wx, Wa, b); `step`, which completes Z, given as the input's share, in place;
+    `pull`, the adjoint of `step`, from the states' cotangents to that of Z and of the states before; and `weights`, the parameters'
+    cotangents. Residuals: X, Z, what `step` names, G = f(Z) with its slope, and each state after (A) and before (A_prev) every step.
+    """
+    n_out: int = hyper(range(1, 5))
+    names: tuple[str, ...] = ("A",)
+
+    def fuse(self, p: Vars) -> tuple[Array, Array, Array]:
+        raise NotImplementedError
+
+    def step(self, p: Vars, Wa: Array, Z: Array, *s: Any, **_: Any) -> tuple[States, dict[str, Array]]:
+        raise NotImplementedError
+
+    def pull(self, Wa: Array, r: Vars, *ds: Any, **_: Any) -> States:
+        raise NotImplementedError
+
+    def weights(self, r: Vars, dZ: Array) -> Vars:
+        raise NotImplementedError
+
+    def scan(self, p: Vars, x: Array, *start: Array) -> tuple[States, Vars]:   # x (t, n, n_in), each state (n, n_out)
+        Wx, Wa, b = self.fuse(p)
+        Z = (flat(x) @ Wx + b).reshape(*x.shape[:2], len(b))          # Z (t, n, gates · n_out)
+        states = [np.empty((len(x) + 1, *s.shape), np.result_type(Z, s)) for s in start]   # (t + 1, n, n_out)
+        for S, s in zip(states, start, strict=True):
+            S[0] = s
+        steps = []
+        for t, Zt in enumerate(Z):
+            after, r = self.step(p, Wa, Zt, *(S[t] for S in states))
+            steps.append(r)
+            for S, s in zip(states, after, strict=True):
+                S[t + 1] = s
+        kept = {k: np.stack([r[k] for r in steps]) for k in steps[0]}
+        named = {name + end: S[at] for name, S in zip(self.names, states, strict=True) for end, at in (("", slice(1, None)), ("_prev", slice(-1)))}
+        return tuple(S[-1] for S in states), Vars(X=x, Z=Z, **kept, **named)
+
+    def unscan(self, p: Vars, r: Vars, dA: Array, *ds: Any) -> tuple[Array, States, Vars]:   # dA (t, n, n_out); ds after the last step
+        Wx, Wa, b = self.fuse(p)
+        r = r | self.slopes(r)
+        dZ = np.empty_like(r.Z, dA.dtype)                             # dZ (t, n, gates · n_out)
+        for t in reversed(range(len(dA))):
+            dZ[t], *ds = self.pull(Wa, Vars({k: v[t] for k, v in r.items()}), dA[t] + ds[0], *ds[1:])   # type: ignore[assignment]
+        return (flat(dZ) @ Wx.T).reshape(r.X.shape), tuple(ds), self.weights(r, dZ)
+
+class Sequence(Recurrent):
+    """A unit over all steps of (n, n_in, t), from states of 0; its outputs are (n, n_out, t)."""
+
+    def fwd(self, p: Vars, x: Array) -> Out:                          # x  (n, n_in, t)
+        start = np.zeros((len(x), self.n_out), x.dtype)
+        _, r = self.scan(p, np.ascontiguousarray(x.transpose(2, 0, 1)), *(start,) * self.states)
+        return r.A.transpose(1, 2, 0), r                              # y  (n, n_out, t)
+
+    def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, n_out, t)
+        dx, _, d = self.unscan(p, r, np.ascontiguousarray(dy.transpose(2, 0, 1)), *(0,) * self.states)
+        return dx.transpose(1, 2, 0), d
+
+
+class Cell(Recurrent):
+    """A unit's single step. As a function it takes the states before and gives those after; `forward(Xt)` carries them from step to
+    step, from 0 on, and `backward(dLdAt)`, called once for each step in reverse, carries their cotangents.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.carried: States = ()                                     # the states after the last retained step
+        self.carried_back: States = ()                                # the cotangents of the states before the last one pulled back
+
+    def fwd(self, p: Vars, x: Array, *s: Array) -> Out:               # x  (n, n_in), each of s (n, n_out)
+        after, r = self.scan(p, x[None], *s)
+        return after if self.states > 1 else after[0], r              # each (n, n_out)
+
+    def bwd(self, p: Vars, r: Vars, dA: Array, *ds: Array) -> Out:    # each (n, n_out)
+        dx, before, d = self.unscan(p, r, dA[None], 0, *ds)
+        return (dx[0], *before), d
+
+    def _run(self, X: tuple[Any, ...], retain: bool, **given: Any) -> Any:
+        """With X alone, from the states carried; with (X, A) or (X, A, C), from those given."""
+        if len(X) == 1:
+            x = self.admit(X[0])
+            X = (x, *(self.carried or (np.zeros((*x.shape[:1], self.n_out), x.dtype),) * self.states))
+        y = super()._run(X, retain)
+        if retain:
+            self.carried, self.carried_back = y if isinstance(y, tuple) else (y,), ()
+        return y
+
+    def backward(self, dLdAt: Any, retain_grads: bool = True) -> Any:
+        """dLdXt of the last step not yet pulled back; a list of upstreams, one for each step left, gives the list of theirs.
+        For an LSTM the upstream may be (dLdAt, dLdCt).
+        """
+        if not self.tape or (isinstance(dLdAt, list) and len(dLdAt) != len(self.tape)):
+            raise ValueError(f"{type(self).__name__}.backward: {len(self.tape) or 'no'} retained forward is left")
+        if isinstance(dLdAt, list):
+            return [self.backward(dy, retain_grads) for dy in reversed(dLdAt)][::-1]
+        record: Record = self.tape[-1]
+        given = dLdAt if isinstance(dLdAt, tuple) else (dLdAt, *(np.zeros(*like) for like in record.ys[1:]))
+        dys = [dy + c for dy, c in zip(self._upstream(record, given), self.carried_back or (0,) * self.states, strict=True)]
+        dx, *before = self._pull(record, dys, retain_grads)
+        self.tape, self.carried_back = self.tape[:-1], tuple(before)
+        return dx
+
+    def flush_gradients(self) -> None:
+        super().flush_gradients()
+        self.carried = self.carried_back = ()
+
+
+class RNNUnit(Recurrent):
+    """A = f(x Wax + bx + A_prev Waa + ba)"""
+    act_fn: Act = hyper(FED_BACK, default="tanh", valid=activation)
+    init: str = "glorot_uniform"
+    Wax, Waa = param("n_in n_out"), param("n_out n_out")
+    bx, ba = param("n_out", zero), param("n_out", zero)
+    f = property(lambda self: activation(self.act_fn))
+
+    def fuse(self, p: Vars) -> tuple[Array, Array, Array]:
+        return p.Wax, p.Waa, p.bx + p.ba
+
+    def step(self, p: Vars, Wa: Array, h: Array, A: Array) -> tuple[States, Vars]:   # h, A (n, n_out)
+        Z = A @ Wa
+        Z += h
+        A1 = self.f(Z)
+        return (A1,), Vars(A_prev=A, Z=Z, A=A1)
+
+    def slopes(self, r: Vars) -> dict[str, Array]:
+        return {"slope": self.f.grad(r.Z, r.A)}
+
+    def pull(self, Wa: Array, r: Vars, dA: Array) -> States:          # dA (n, n_out)
+        dz = dA * r.slope
+        return dz, dz @ Wa.T
+
+    def weights(self, r: Vars, dh: Array) -> Vars:
+        db = total(flat(dh), 0)[0]
+        return Vars(Wax=outer(r.X, dh), Waa=outer(r.A_prev, dh), bx=db, ba=db)
+
+
+class Gated(Recurrent):
+    """A unit of gates: parameters W… (n_out + n_in, n_out), the state's rows above the input's, and b…, in the order of `gates`.
+    Residuals Z and G hold the gates that are squashed together, before and after it.
+    """
+    gates = ""
+
+    def fns(self) -> tuple[Activation, ...]:
+        """The activation of each gate in Z."""
+        raise NotImplementedError
+
+    def state_weights(self, r: Vars, dh: Array) -> Array:
+        return outer(r.A_prev, dh)
+
+    def n_z(self, n_in: int) -> int:
+        return self.n_out + n_in
+
+    def fuse(self, p: Vars) -> tuple[Array, Array, Array]:
+        W = np.hstack([p["W" + g] for g in self.gates])               # (n_out + n_in, gates · n_out)
+        return W[self.n_out:], W[:self.n_out], np.hstack([p["b" + g] for g in self.gates])
+
+    def weights(self, r: Vars, dh: Array) -> Vars:
+        dW = np.vstack([self.state_weights(r, dh), outer(r.X, dh), total(flat(dh), 0)])
+        parts = zip(self.gates, np.split(dW, len(self.gates), axis=1), strict=True)
+        return Vars({k: v for g, dWg in parts for k, v in (("W" + g, dWg[:-1]), ("b" + g, dWg[-1]))})
+
+    def squash(self, Z: Array) -> Array:
+        G = np.empty_like(Z)
+        for fn, at in spans(self.fns(), self.n_out):
+            G[..., at] = fn(Z[..., at])
+        return G
+
+    def slopes(self, r: Vars) -> dict[str, Array]:
+        slope = np.empty_like(r.Z)
+        for fn, at in spans(self.fns(), self.n_out):
+            slope[..., at] = fn.grad(r.Z[..., at], r.G[..., at])
+        return {"slope": slope}
+
+
+class LSTMUnit(Gated):
+    """C = Gf C_prev + Gu Cc, A = Go f(C), with Gf, Gu, Go = gate([A_prev, x] W + b) and Cc = f([A_prev, x] Wc + bc).
+
+    `gate_fn` is one activation or (forget, update, output); `act_fn` one or (of Cc, of C) (Hochreiter and Schmidhuber, 1997).
+    """
+    act_fn: Any = hyper([*FED_BACK, ("softplus", "tanh")], default="tanh", valid=several(2))
+    gate_fn: Any = hyper(["sigmoid", "tanh", "hard sigmoid", ("sigmoid", "tanh", "softplus")], default="sigmoid", valid=several(3))
+    init: str = "glorot_uniform"
+    Wf = Wu = Wo = Wc = param("n_z n_out")
+    bf = bu = bo = bc = param("n_out", zero)
+    gates, states = "fuoc", 2
+
+    def fns(self) -> tuple[Activation, ...]:
+        return (*each(self.gate_fn, 3), each(self.act_fn, 2)[0])
+
+    def step(self, p: Vars, Wa: Array, h: Array, A: Array, C: Array) -> tuple[States, Vars]:   # h (n, 4 n_out); A, C (n, n_out)
+        Z = A @ Wa
+        Z += h
+        G = self.squash(Z)
+        Gf, Gu, Go, Cc = np.split(G, 4, 1)
+        C1 = Gf * C
+        C1 += Gu * Cc
+        K = each(self.act_fn, 2)[1](C1)
+        A1 = Go * K
+        return (A1, C1), Vars(A_prev=A, C_prev=C, Z=Z, G=G, Gf=Gf, Gu=Gu, Go=Go, Cc=Cc, C=C1, K=K, A=A1)
+
+    def slopes(self, r: Vars) -> dict[str, Array]:
+        return super().slopes(r) | {"K_slope": r.Go * each(self.act_fn, 2)[1].grad(r.C, r.K)}
+
+    def pull(self, Wa: Array, r: Vars, dA: Array, dC: Array) -> States:   # dA, dC (n, n_out)
+        dC = dC + dA * r.K_slope
+        dz = np.hstack([dC * r.C_prev, dC * r.Cc, dA * r.K, dC * r.Gu])   # dz (n, 4 n_out)
+        dz *= r.slope
+        return dz, dz @ Wa.T, dC * r.Gf
+
+
+class GRUUnit(Gated):
+    """A = Gz A_prev + (1 − Gz) Cc with Gz, Gr = gate([A_prev, x] W + b), and Cc = f(x U + bc + Gr (A_prev V + ba)), or, to `reset`
+    "before" the product, f(x U + bc + (Gr A_prev) V + ba); Wc is V above U. `gate_fn` is one activation or (update, reset)
+    (Cho et al., 2014; "after" is cuDNN's and PyTorch's).
+    """
+    act_fn: Act = hyper(FED_BACK, default="tanh", valid=activation)
+    gate_fn: Any = hyper(["sigmoid", "tanh", ("hard sigmoid", "sigmoid")], default="sigmoid", valid=several(2))
+    init: str = "glorot_uniform"
+    reset: str = hyper(["after", "before"], default="after")
+    Wz = Wr = Wc = param("n_z n_out")
+    bz = br = bc = ba = param("n_out", zero)
+    gates = "zrc"
+    f = property(lambda self: activation(self.act_fn))
+
+    def fns(self) -> tuple[Activation, ...]:
+        return tuple(each(self.gate_fn, 2))
+
+    def step(self, p: Vars, Wa: Array, h: Array, A: Array) -> tuple[States, Vars]:   # h (n, 3 n_out), A (n, n_out)
+        m, after = self.n_out, self.reset == "after"
+        k = A @ (Wa if after else Wa[:, :2 * m])                      # the state's share of each gate
+        Z = h[:, :2 * m] + k[:, :2 * m]
+        G = self.squash(Z)
+        Gz, Gr = np.split(G, 2, 1)
+        Q = A if after else Gr * A                                    # what meets V
+        K = (k[:, 2 * m:] if after else Q @ Wa[:, 2 * m:]) + p.ba
+        Zc = h[:, 2 * m:] + (Gr * K if after else K)
+        Cc = self.f(Zc)
+        A1 = Cc + Gz * (A - Cc)
+        return (A1,), Vars(A_prev=A, Z=Z, G=G, Gz=Gz, Gr=Gr, Q=Q, K=K, Zc=Zc, Cc=Cc, A=A1)
+
+    def slopes(self, r: Vars) -> dict[str, Array]:
+        return super().slopes(r) | {"c_slope": (1 - r.Gz) * self.f.grad(r.Zc, r.Cc)}
+
+    def pull(self, Wa: Array, r: Vars, dA: Array) -> States:          # dA (n, n_out)
+        m, after = self.n_out, self.reset == "after"
+        dzc = dA * r.c_slope
+        dQ = (dzc * r.Gr if after else dzc) @ Wa[:, 2 * m:].T
+        dz = np.hstack([dA * (r.A_prev - r.Cc), dzc * r.K if after else dQ * r.A_prev])
+        dz *= r.slope                                                 # dz (n, 2 n_out)
+        return np.hstack([dz, dzc]), dA * r.Gz + dz @ Wa[:, :2 * m].T + (dQ if after else dQ * r.Gr)
+
+    def state_weights(self, r: Vars, dh: Array) -> Array:
+        dz, dK = np.split(dh, [2 * self.n_out], axis=2)
+        return np.hstack([outer(r.A_prev, dz), outer(r.Q, dK * r.Gr if self.reset == "after" else dK)])
+
+    def weights(self, r: Vars, dh: Array) -> Vars:
+        dK = dh[..., 2 * self.n_out:]
+        return super().weights(r, dh) | {"ba": total(flat(dK * r.Gr if self.reset == "after" else dK), 0)[0]}
+
+
+class RNNCell(Cell, RNNUnit):
+    """One step of A = f(x Wax + bx + A_prev Waa + ba)."""
+    law = "n n_in, n n_out -> n n_out"
+
+
+class LSTMCell(Cell, LSTMUnit):
+    __doc__ = LSTMUnit.__doc__
+    law = "n n_in, n n_out, n n_out -> n n_out, n n_out"
+
+
+class GRUCell(Cell, GRUUnit):
+    __doc__ = GRUUnit.__doc__
+    law = "n n_in, n n_out -> n n_out"
+
+
+class RNN(Sequence, RNNUnit):
+    """A_t = f(x_t Wax + bx + A_{t−1} Waa + ba), A_0 = 0."""
+    law = "n n_in t -> n n_out t"
+
+
+class LSTM(Sequence, LSTMUnit):
+    __doc__ = LSTMUnit.__doc__
+    law = "n n_in t -> n n_out t"
+
+
+class GRU(Sequence, GRUUnit):
+    __doc__ = GRUUnit.__doc__
+    law = "n n_in t -> n n_out t"

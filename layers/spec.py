@@ -1,0 +1,77 @@
+"""Options written as text: `"leaky relu(alpha=0.3)"` names a row of a table and the arguments to make it with."""
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def suggest(what: str, got: object, known: Iterable[str]) -> str:
+    """The sentence of an error: what is unknown, the likeliest meaning, all that there is."""
+    names = {key(k): k for k in map(str, known)}
+    near = get_close_matches(key(str(got)), names, n=1)
+    return f"unknown {what} {got!r}" + (f"; did you mean {names[near[0]]!r}?" if near else "") + f" (known: {', '.join(map(repr, names.values()))})"
+
+
+def key(name: str) -> str:
+    """Names compare without case, blanks, hyphens and underscores."""
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def read(text: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """Split `"SGD(lr=0.05)"` into a key, its positional and its named arguments. A call among the arguments stays text."""
+    name, paren, rest = text.partition("(")
+    try:
+        call = ast.parse(f"_({rest}" if paren else "_()", mode="eval").body
+        assert isinstance(call, ast.Call)
+        return key(name), [_value(a) for a in call.args], {k.arg or "": _value(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, AssertionError):
+        raise ValueError(f"cannot read {text!r}; expected a name, or name(argument=value, …)") from None
+
+
+def make(table: Mapping[str, Callable[..., T]], text: Any, what: str) -> T:
+    """Call the row that `text` names. Errors: ValueError for an unknown name or argument, with the nearest known one."""
+    if not isinstance(text, str):
+        raise TypeError(f"the {what} is given by its name or as an object, not as {type(text).__name__} ({text!r})")
+    name, args, kwargs = read(text)
+    rows = {key(k): row for k, row in table.items()}
+    row = rows.get(name) or rows.get(name.removesuffix(what))
+    if row is None:
+        raise ValueError(suggest(what, text, table))
+    try:
+        return row(*args, **kwargs)
+    except TypeError as e:
+        raise ValueError(f"{what} {text!r}: {str(e).rpartition('() ')[2]}") from None
+
+
+def text(row: Any) -> str:
+    """A dataclass as `make` reads it: its name and the arguments that are not at their defaults."""
+    given = {f.name: getattr(row, f.name) for f in fields(row) if f.init and getattr(row, f.name) != f.default}
+    return f"{type(row).__name__}({', '.join(f'{k}={v}' if hasattr(v, '__dataclass_fields__') else f'{k}={v!r}' for k, v in given.items())})"
+
+
+def state(row: Any) -> dict[str, Any]:
+    """A dataclass, memory included, as plain values and arrays that `restore` reads."""
+    values = {f.name: getattr(row, f.name) for f in fields(row)}
+    return {"rule": type(row).__name__} | {k: state(v) if hasattr(v, "__dataclass_fields__") else deepcopy(v) for k, v in values.items()}
+
+
+def restore(table: Mapping[str, Callable[..., T]], saved: Mapping[str, Any], what: str) -> T:
+    """The inverse of `state`."""
+    row: Any = make(table, saved.get("rule"), what)
+    unknown = set(saved) - {"rule"} - {f.name for f in fields(row)}
+    if unknown:
+        raise ValueError(suggest(f"part of the {what}'s state", min(unknown), [f.name for f in fields(row)]))
+    vars(row).update(deepcopy({k: v for k, v in saved.items() if k != "rule"}))
+    getattr(row, "__post_init__", lambda: None)()
+    return row
+
+
+def _value(node: ast.expr) -> Any:
+    return ast.unparse(node) if isinstance(node, ast.Call | ast.Name) else ast.literal_eval(node)
