@@ -20,6 +20,7 @@ from .checks import CHECKS
 from .evidence import NotChecked, Point, Report, Verdict
 from .messages import summary, verdict_sentence
 from .runner import PROFILES, Progress, run, select
+from .subjects import Case
 from .targets import Found, TargetError, find
 
 OK, FAILED, USAGE, INTERNAL, NOTHING, REGRESSION = range(6)
@@ -57,7 +58,8 @@ def main() -> None:
 @click.option("--seed", default=0, show_default=True, help="Of all that is random.")
 @click.option("--at", "point", default="", metavar="JSON", help="One point, as a failure's repeat line gives it.")
 @click.option("-j", "workers", default=1, show_default=True, help="Worker processes.")
-@click.option("-o", "--output", "outputs", multiple=True, type=click.Path(dir_okay=False, path_type=Path), help="Write the report: .json, .html or .md; may be repeated.")
+@click.option("-o", "--output", "outputs", multiple=True, type=click.Path(dir_okay=False, path_type=Path),
+              help="Write the report: .json, .html or .md; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--title", default="gradcheck", help="The report's heading.")
 def run_command(targets: tuple[str, ...], pattern: str, selected: tuple[str, ...], ignored: tuple[str, ...], profile: str, seed: int, point: str,
@@ -68,9 +70,11 @@ def run_command(targets: tuple[str, ...], pattern: str, selected: tuple[str, ...
     at = _admitted(selected, ignored, point, outputs)
     with redirect_stdout(sys.stderr), _pool(workers) as executor, _progress() as progress:     # what layers print is no result
         found, missing = _found(targets)
-        result = run([c for f in found for c in f.cases if pattern in c.name], checks=selected or None, ignore=ignored, seed=seed, profile=profile, at=at,
+        known = [c for f in found for c in f.cases]
+        cases = [c for c in known if pattern in c.name]
+        result = run(cases, checks=selected or None, ignore=ignored, seed=seed, profile=profile, at=at,
                      executor=executor, progress=progress, command=shlex.join(["gradcheck", *sys.argv[1:]]),
-                     not_checked=[*missing, *(n for f in found for n in f.not_checked)])
+                     not_checked=[*missing, *(n for f in found for n in f.not_checked), *_unmatched(pattern, known, cases)])
     result = msgspec.structs.replace(result, title=title)
     for path in outputs:
         result.save(path)
@@ -147,6 +151,11 @@ def _found(targets: tuple[str, ...]) -> tuple[list[Found], list[NotChecked]]:
             click.echo(f"error: {error}", err=True)
             missing.append(NotChecked(what=target, why=str(error)))
     return found, missing
+
+
+def _unmatched(pattern: str, known: list[Case], cases: list[Case]) -> Iterator[NotChecked]:
+    if known and not cases:
+        yield NotChecked(what=f"-k {pattern}", why=f"none of the {len(known)} names holds it: {', '.join(c.name for c in known)}")
 
 
 def _exit_code(result: Report, missing: bool) -> int:

@@ -1,7 +1,7 @@
 """Where a cotangent is wrong, and what kind of mistake it is."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,10 +10,12 @@ import numpy as np
 from .evidence import Entry
 from .inner import Array, dot, scale
 from .judge import Reading
+from .law import Size
 from .probes import Field, Measured, Probe
 
 SMALL = 200               # entries that are measured one by one; larger primals are searched by halves
 LISTED = 5                # worst entries that are kept
+SAME = 1e-4               # how far ratios may scatter and still be one factor
 MAP = 16                  # rows and columns of the error map
 
 
@@ -25,13 +27,13 @@ class Place:
     map: tuple[tuple[float, ...], ...] = ()
 
 
-def locate(field: Field, probe: Probe, k: str, d: Array, case: float) -> Place:
+def locate(field: Field, probe: Probe, k: str, d: Array) -> Place:
     """The wrong entries of the claimed cotangent `d` of primal `k` for the probe's upstream."""
     look = Looking(field, probe, k, d)
     where = list(np.ndindex(d.shape)) if d.size <= SMALL else sorted({look.search(), *look.sample()})
     entries = [look.entry(i) for i in where]
     wrong = sorted((e for e in entries if look.is_wrong(e)), key=lambda e: -_error(e) if np.isfinite(_error(e)) else -np.inf)
-    return Place(tuple(wrong[:LISTED]), diagnose(d, entries, wrong), _map(d, entries) if d.size <= SMALL else ())
+    return Place(tuple(wrong[:LISTED]), diagnose(entries, wrong, field.subject.point.sizes), _map(d, entries) if d.size <= SMALL else ())
 
 
 @dataclass(frozen=True)
@@ -84,15 +86,16 @@ class Seen(NamedTuple):
     claimed: Array
     true: Array
     wrong: Array              # of bool
+    sizes: Mapping[str, Size] # of the axes, for factors that are one of them
 
 
 Hypothesis = Callable[[Seen], Iterator[str]]
 
 
-def diagnose(d: Array, entries: list[Entry], wrong: list[Entry]) -> str:
+def diagnose(entries: Sequence[Entry], wrong: Sequence[Entry], sizes: Mapping[str, Size]) -> str:
     """The first hypothesis that explains what was measured, as a sentence; "" where none does."""
     listed = {e.index for e in wrong}
-    seen = Seen(np.array([e.claimed for e in entries]), np.array([e.numeric for e in entries]), np.array([e.index in listed for e in entries], bool))
+    seen = Seen(np.array([e.claimed for e in entries]), np.array([e.numeric for e in entries]), np.array([e.index in listed for e in entries], bool), sizes)
     return next((said for guess in GUESSES for said in guess(seen)), "") if wrong else ""
 
 
@@ -107,10 +110,20 @@ def _zero(s: Seen) -> Iterator[str]:
 
 
 def _factor(s: Seen) -> Iterator[str]:
+    """One ratio at every wrong entry, and no right entry but where both are zero."""
     with np.errstate(all="ignore"):
         ratio = s.claimed[s.wrong] / s.true[s.wrong]
-    if s.wrong.sum() > 1 and np.all(np.abs(ratio - np.median(ratio)) <= 1e-4 * abs(np.median(ratio))) and (s.wrong | (s.claimed == 0)).all():
-        yield f"every entry is the true value × {np.median(ratio):.6g}"
+    common = float(np.median(ratio))
+    if np.isfinite(ratio).all() and np.all(np.abs(ratio - common) <= SAME * abs(common)) and (s.wrong | (s.claimed == 0)).all():
+        yield f"every entry is the true value × {common:.6g}" + _named(common, s.sizes)
+
+
+def _named(factor: float, sizes: Mapping[str, Size]) -> str:
+    """` = 1/n`, where the factor is the size of an axis, or its inverse or root, or the inverse of that."""
+    forms = {f"{a}": n for a, n in sizes.items() if isinstance(n, int) and n > 1}
+    forms = {**{f"1/{a}": 1 / n for a, n in forms.items()}, **forms, **{f"√{a}": n ** 0.5 for a, n in forms.items()}, **{f"1/√{a}": n ** -0.5 for a, n in forms.items()}}
+    near = [name for name, n in forms.items() if abs(abs(factor) - n) <= SAME * n]
+    return (" = " + " or ".join(("−" if factor < 0 else "") + name for name in near)) if near else ""
 
 
 GUESSES: tuple[Hypothesis, ...] = (_missing, _zero, _factor)

@@ -40,7 +40,7 @@ class _Frozen(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
     pass
 
 
-class Point(_Frozen):
+class Point(_Frozen, frozen=True):
     """One place in a layer's declared domain, as a specification: everything needed to build the same subject again."""
     sizes: dict[str, int | tuple[int, ...]] = {}     # of each input axis; of `*`, all the axes that it stands for
     options: dict[str, Any] = {}                     # hyperparameters, as JSON values
@@ -50,19 +50,19 @@ class Point(_Frozen):
     seed: int = 0                                    # of every random number at this point
 
 
-class Resolution(_Frozen):
+class Resolution(_Frozen, frozen=True):
     """The smallest error that would have failed here, relative to the primal's largest scaled cotangent entry."""
     entry: float                                     # of a single wrong entry
     factor: float                                    # of a common factor 1 + factor
 
 
-class Calls(_Frozen):
+class Calls(_Frozen, frozen=True):
     """How often the layer was run."""
     forward: int = 0
     backward: int = 0
 
 
-class Entry(_Frozen):
+class Entry(_Frozen, frozen=True):
     """One entry of a cotangent: what the layer claims and what was measured."""
     index: tuple[int, ...]
     claimed: float
@@ -70,7 +70,7 @@ class Entry(_Frozen):
     bound: float                                     # of the measured value's error
 
 
-class Sweep(_Frozen):
+class Sweep(_Frozen, frozen=True):
     """One difference ladder, for the V-curve: error against step, and the step that was used."""
     step: tuple[float, ...]
     error: tuple[float, ...]                         # of the plain central difference, relative to the final value
@@ -78,7 +78,7 @@ class Sweep(_Frozen):
     bound: float                                     # of the final value, relative
 
 
-class Evidence(_Frozen):
+class Evidence(_Frozen, frozen=True):
     """What one check saw of one primal (or of the whole layer, `primal=""`) at one point."""
     check: str
     primal: str = ""
@@ -98,7 +98,7 @@ class Evidence(_Frozen):
     map: tuple[tuple[float, ...], ...] = ()          # on failure: relative errors of the worst block, at most 16 x 16
 
 
-class Failure(_Frozen):
+class Failure(_Frozen, frozen=True):
     """A failing point, shrunk, with all that a person needs to see it again."""
     point: Point
     code: str                                        # the code that builds it
@@ -108,7 +108,7 @@ class Failure(_Frozen):
     evidence: Evidence
 
 
-class Row(_Frozen):
+class Row(_Frozen, frozen=True):
     """One check of one primal over all points of a case. Its id in a report is `case/check/primal`."""
     check: str
     primal: str
@@ -127,7 +127,7 @@ class Row(_Frozen):
     time_s: float = 0.0
 
 
-class Array(_Frozen):
+class Array(_Frozen, frozen=True):
     """One array of a forward or backward pass, for the shape ledger."""
     name: str
     role: Literal["input", "parameter", "buffer", "noise", "residual", "output", "upstream", "cotangent"]
@@ -136,14 +136,14 @@ class Array(_Frozen):
     dtype: str
 
 
-class Ledger(_Frozen):
+class Ledger(_Frozen, frozen=True):
     """Every array of one forward and one backward, with its shape, at one point."""
     point: Point
     code: str
     arrays: tuple[Array, ...]
 
 
-class CaseReport(_Frozen):
+class CaseReport(_Frozen, frozen=True):
     """All that a run found out about one case."""
     name: str
     target: str                                      # what `gradcheck run` takes to run this case alone
@@ -166,13 +166,13 @@ class CaseReport(_Frozen):
         return gravest([r.verdict for r in self.rows if r.verdict is not Verdict.SKIPPED] or [Verdict.UNDECIDED])
 
 
-class NotChecked(_Frozen):
+class NotChecked(_Frozen, frozen=True):
     """What was not looked at, and why."""
     what: str
     why: str
 
 
-class CheckInfo(_Frozen):
+class CheckInfo(_Frozen, frozen=True):
     """A check as the report explains it."""
     name: str
     category: Literal["gradient", "state", "contract"]
@@ -181,7 +181,7 @@ class CheckInfo(_Frozen):
     explanation: str                                 # the whole docstring
 
 
-class Environment(_Frozen):
+class Environment(_Frozen, frozen=True):
     """Where it ran."""
     python: str
     platform: str
@@ -192,7 +192,7 @@ class Environment(_Frozen):
     threads: int = 1
 
 
-class Report(_Frozen):
+class Report(_Frozen, frozen=True):
     """A whole run. `save` writes .json, .html or .md; `gradcheck.load` reads a saved .json again."""
     environment: Environment
     command: str                                     # the line that repeats the run

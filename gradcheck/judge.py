@@ -89,7 +89,7 @@ def judge(readings: Sequence[Reading]) -> Judgement:
 def could_fail(readings: Sequence[Reading], rng: np.random.Generator) -> bool:
     """Whether errors just above the stated resolution fail by the same judge: one wrong entry, and a common factor."""
     by_entry, by_factor = min(readings, key=lambda r: r.entry), min(readings, key=lambda r: r.factor)
-    size = 1.01 * by_entry.visible / scale(by_entry.x)
+    size = max(1.01 * by_entry.visible, np.finfo(np.float64).tiny ** 0.5) / scale(by_entry.x)
     wrong = by_entry.d.astype(np.result_type(by_entry.d, np.float64))
     at = int(rng.integers(wrong.size)) if wrong.size else 0
     turn = by_entry.v.flat[at] / abs(by_entry.v.flat[at]) if wrong.size else 1.0

@@ -3,17 +3,20 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Iterator
 
 import msgspec
 
-from .evidence import Entry, Failure, Point, Report, Verdict
+from .evidence import CaseReport, Entry, Failure, Point, Report, Verdict
 
 LINES, COLUMNS = 25, 100
 
 
 def repeat_line(target: str, name: str, check: str, point: Point) -> str:
-    """The command that runs this check at this point again."""
+    """The command that runs this check at this point again; for what was not found by its target, the call."""
     spec = msgspec.json.encode(point).decode()
+    if not target:
+        return f"gradcheck.check(…, checks=[{check!r}], at={spec!r})"
     return f"gradcheck run {shlex.quote(_target(target, name))} --select {check} --at {shlex.quote(spec)}"
 
 
@@ -24,8 +27,6 @@ def failure_text(name: str, failure: Failure) -> str:
     lines += _wrapped("  case     ", failure.code, 5)
     if e.reason:
         lines += _wrapped("  why      ", e.reason, 5)
-    if e.resolution:
-        lines.append(f"  measured off by {e.measured:.3g}; a correct layer stays within {e.bound:.1g}")
     lines += [f"  {_entry(e.primal, entry)}" for entry in e.worst[:3]]
     if e.diagnosis:
         lines += _wrapped("  that is  ", e.diagnosis, 3)
@@ -56,12 +57,18 @@ def summary(report: Report) -> str:
     for case in report.cases:
         if case.error:
             lines.append(f"ERROR  {case.name}: {case.error}")
-        for row in case.rows:
-            if row.failure:
-                lines += ["", row.failure.text]
-            elif row.verdict is not Verdict.PASS:
-                lines.append(f"{row.verdict.upper()}  {case.name}: {row.check} of {row.primal or 'the layer'}: {row.reason}")
+        lines += [f"\n{row.failure.text}" for row in case.rows if row.failure and row.verdict is Verdict.FAIL]
+        lines += _unfinished(case)
     return "\n".join(lines)
+
+
+def _unfinished(case: CaseReport) -> Iterator[str]:
+    """The rows that neither passed nor failed; those with the same reason in one line."""
+    same: dict[tuple[Verdict, str], list[str]] = {}
+    for row in case.rows:
+        if row.verdict not in (Verdict.PASS, Verdict.FAIL) and row.reason != case.error:
+            same.setdefault((row.verdict, row.reason), []).append(f"{row.check} of {row.primal}" if row.primal else row.check)
+    return (f"{verdict.upper()}  {case.name}: {', '.join(where)}: {reason}" for (verdict, reason), where in same.items())
 
 
 def verdict_sentence(report: Report) -> str:
@@ -75,5 +82,6 @@ def verdict_sentence(report: Report) -> str:
         worst = max((r.coarsest.entry for c in report.cases for r in c.rows if r.coarsest), default=0.0)
         fine = f"; every wrong entry above {worst:.0e} of the largest would have been seen" if worst else ""
         return f"{'All ' * (len(verdicts) > 1)}{layers} {'is' if len(verdicts) == 1 else 'are'} right{fine}."
-    said = {Verdict.FAIL: "wrong", Verdict.ERROR: "in error", Verdict.UNDECIDED: "undecided", Verdict.XFAIL: "known to fail", Verdict.XPASS: "unexpectedly right"}
+    said = {Verdict.FAIL: "wrong", Verdict.ERROR: "in error", Verdict.UNDECIDED: "undecided",
+            Verdict.XFAIL: "known to fail", Verdict.XPASS: "unexpectedly right"}
     return f"{layers}: {count[Verdict.PASS]} right, " + ", ".join(f"{count[v]} {word}" for v, word in said.items() if count[v]) + "."

@@ -19,14 +19,14 @@ def spread(s: Subject, dys: Sequence[Array], k: str, measure: Callable[[Array], 
     """
     with np.errstate(all="ignore"):
         base = s.pullback(s.primals, dys).get(k)
-        moved = [s.pullback({n: _jittered(rng, x) for n, x in s.primals.items()}, [_jittered(rng, dy) for dy in dys]).get(k) for _ in range(DRAWS)]
+        moved = [s.pullback({n: jittered(rng, x) for n, x in s.primals.items()}, [jittered(rng, dy) for dy in dys]).get(k) for _ in range(DRAWS)]
     if base is None or any(d is None or d.shape != base.shape for d in moved):
         return 0.0
     sizes = [measure(np.subtract(d, base, dtype=np.result_type(base, np.float64))) for d in moved if d is not None]
     return MARGIN * max(sizes) if np.isfinite(sizes).all() else 0.0
 
 
-def _jittered(rng: np.random.Generator, x: Array) -> Array:
+def jittered(rng: np.random.Generator, x: Array) -> Array:
     """Every entry one unit in the last place up, down, or as it was."""
     if x.dtype.kind not in "fc":
         return np.copy(x)

@@ -25,6 +25,15 @@ class Tape(Protocol):
         """The cotangents by primal's name of the last forward; one upstream for each output."""
 
 
+class Stateful(Tape, Protocol):
+    """A layer that retains every forward until it is flushed, and adds up the gradients of its parameters."""
+    layer: Any
+    def pull(self, dys: Sequence[tuple[Array, ...]]) -> tuple[list[dict[str, Array | None]], dict[str, Array]]:
+        """Pull back one upstream for each retained forward: the inputs' cotangents of each, and the accrued gradients."""
+    def gradients(self) -> dict[str, Array]:
+        """The accrued gradients, by parameter."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What an adapter knows of its protocol, stated once."""
@@ -64,6 +73,11 @@ class Subject:
     ledger: Callable[[], tuple[Line, ...]] | None = None
     source: str = ""                                   # file:line of the pullback
     demand: float | None = None                        # a finer resolution than the default, if the user asked
+    convention: Mapping[str, str] = field(default_factory=dict)               # declared choice -> what it means
+    options: Mapping[str, Sequence[Any]] = field(default_factory=dict)        # every option's values, as the layer's family declares them
+    stateful: Callable[[], Stateful] | None = None     # the shell as a tape, its parameters and noise those of the primals
+    double: Callable[[], Tape] | None = None           # primals and upstream -> cotangents, and back: double backward, where there is one
+    fewer: Mapping[str, Callable[[], Tape]] = field(default_factory=dict)     # ways to ask for fewer cotangents, in words
     counter: Counter = field(default_factory=Counter)
 
     def __call__(self, primals: Arrays) -> tuple[Array, ...]:
@@ -91,18 +105,30 @@ class Subject:
         """The same layer at another point, its calls counted here. Errors: ValueError where it cannot be rebuilt."""
         if self.rebuild is None:
             raise ValueError(f"{self.name} was given as arrays: there is no other point")
-        return replace(self.rebuild(replace_point(self.point, **changes)), counter=self.counter, demand=self.demand)
+        there = self.rebuild(replace_point(self.point, **changes))
+        return kept_to(replace(there, counter=self.counter, demand=self.demand, convention=self.convention, options=self.options))
 
 
 class Family(Protocol):
     """What an adapter makes of a layer: its declarations, and a subject for every point of them."""
-    adapter: str                                       # the adapter's name, for the report
-    law_text: str
-    equation: str
-    source: str
-    domains: Mapping[str, Sequence[Any]]               # every option with its values as JSON, simplest first
-    modes: tuple[bool, ...]                            # the values of `train` that make a difference, simplest first
-
+    @property
+    def adapter(self) -> str:
+        """The adapter's name, for the report."""
+    @property
+    def law_text(self) -> str:
+        """The law, or the inputs' shapes, as a report shows them."""
+    @property
+    def equation(self) -> str:
+        """What the layer says of itself."""
+    @property
+    def source(self) -> str:
+        """file:line of the pullback, "" if unknown."""
+    @property
+    def domains(self) -> Mapping[str, Sequence[Any]]:
+        """Every option with its values as JSON, simplest first."""
+    @property
+    def modes(self) -> tuple[bool, ...]:
+        """The values of `train` that make a difference, simplest first."""
     def law(self, options: Mapping[str, Any]) -> Law | None:
         """The law at these options; None where the inputs were given as arrays."""
     def fits(self, options: Mapping[str, Any], shapes: Sequence[Shape]) -> bool:
@@ -126,7 +152,33 @@ class Case:
 
     def subject(self, point: Point) -> Subject:
         """The layer at `point`."""
-        return replace(self.family.build(point), name=self.name, demand=self.demand)
+        return kept_to(replace(self.family.build(point), name=self.name, demand=self.demand, convention=self.convention, options=self.family.domains))
+
+
+def kept_to(s: Subject) -> Subject:
+    """The subject with its declared conventions undone, so that every check judges the derivative itself.
+
+    "batch mean": the parameters' cotangents are averaged over the first axis of the first input. Times that size they must
+    be the derivative, all of them: a layer that averages some and sums others fails.
+    """
+    if "batch mean" not in s.convention:
+        return s
+    return replace(s, tape=lambda: _Summed(s.tape(), s.inputs))
+
+
+@dataclass
+class _Summed:
+    """A tape whose parameters' cotangents are sums over the batch where the layer's are means."""
+    tape: Tape
+    inputs: tuple[str, ...]
+    n: int = 1
+
+    def forward(self, primals: Arrays) -> tuple[Array, ...]:
+        self.n = len(primals[self.inputs[0]])
+        return self.tape.forward(primals)
+
+    def backward(self, *dys: Array) -> dict[str, Array | None]:
+        return {k: d if d is None or k in self.inputs else d * self.n for k, d in self.tape.backward(*dys).items()}
 
 
 def copied(primals: Arrays) -> dict[str, Array]:

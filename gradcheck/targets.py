@@ -18,7 +18,6 @@ from .adapters.native import recognises as is_native
 from .evidence import NotChecked
 from .subjects import Case
 
-
 _TARGET = re.compile(r"(.*?\.py|[^:]*)(?::(.*))?", re.DOTALL)       # a case's name may hold anything, a colon too
 
 
@@ -39,6 +38,8 @@ def find(target: str) -> Found:
     Errors: TargetError says what could not be imported and where it is wrong.
     """
     place, name = _split(target)
+    if not place:
+        raise TargetError(f"a target is a module, pkg.mod:attribute or a file, got {target!r}")
     module = _loaded(place)
     cases, unseen = _cases(module, place)
     if not name:
@@ -92,8 +93,10 @@ def _guarded(place: str, load: Any) -> ModuleType:
     except SyntaxError as e:
         raise TargetError(f"{place} cannot be imported: {e.msg} ({Path(e.filename or place).name}, line {e.lineno}: {(e.text or '').strip()})") from e
     except (Exception, SystemExit) as e:                             # a script that exits is no module
-        last = traceback.extract_tb(e.__traceback__)[-1]
-        raise TargetError(f"{place} cannot be imported: {type(e).__name__}: {e} ({Path(last.filename).name}, line {last.lineno})") from e
+        ours = (str(Path(__file__).parent), "<frozen", importlib.__file__)
+        last = [f for f in traceback.extract_tb(e.__traceback__) if not f.filename.startswith(ours)][-1:]
+        where = "".join(f" ({Path(f.filename).name}, line {f.lineno})" for f in last)
+        raise TargetError(f"{place} cannot be imported: {type(e).__name__}: {e}{where}") from e
 
 
 def _cases(module: ModuleType, place: str) -> tuple[list[Case], list[NotChecked]]:

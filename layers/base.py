@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from gradcheck.law import Law, Shape, ShapeError, Side, Size, resolve
 
 from .activations import Activation
-from .initializers import initializer, ones, zeros
+from .initializers import initializer
 from .optimizers import Optimizer, optimizer
 from .spec import state, suggest
 
@@ -59,17 +59,9 @@ class Slot:
     domain: str = ""
 
 
-def drawn(layer: Any, shape: Shape, rng: Rng) -> Array:
-    """By the layer's own `init`."""
-    return initializer(layer.init)(shape, rng)
-
-
-def zero(layer: Layer, shape: Shape, rng: Rng) -> Array:
-    return zeros(shape, rng)
-
-
-def one(layer: Layer, shape: Shape, rng: Rng) -> Array:
-    return ones(shape, rng)
+drawn: Draw = lambda layer, shape, rng: initializer(layer.init)(shape, rng)
+zero: Draw = lambda layer, shape, rng: np.zeros(shape)
+one: Draw = lambda layer, shape, rng: np.ones(shape)
 
 
 def param(axes: str, draw: Draw = drawn) -> Any:
@@ -92,10 +84,14 @@ def hyper(domain: range | list[Any], default: Any = MISSING, valid: Callable[[An
     return field(default=default, metadata={"domain": domain, "valid": valid or _kind(domain)})
 
 
+def is_whole(v: Any, low: int) -> bool:
+    return isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= low
+
+
 def whole(low: int) -> Callable[[Any], None]:
     """A whole number, `low` or more."""
     def valid(v: Any) -> None:
-        if not isinstance(v, Integral) or isinstance(v, bool) or v < low:
+        if not is_whole(v, low):
             raise ValueError(f"expected a whole number from {low} on, got {v!r}")
     return valid
 
@@ -103,20 +99,23 @@ def whole(low: int) -> Callable[[Any], None]:
 def interval(low: float, high: float, closed: bool = False) -> Callable[[Any], None]:
     """A real number, low <= v < high; `closed` admits high too."""
     def valid(v: Any) -> None:
-        if not isinstance(v, int | float | np.number) or not (low <= v < high or closed and v == high):
+        if not isinstance(v, int | float | np.number) or not (low <= v < high or (closed and v == high)):
             raise ValueError(f"expected a number in [{low}, {high}{']' if closed else ')'}, got {v!r}")
     return valid
 
 
 def one_of(choices: list[Any]) -> Callable[[Any], None]:
     def valid(v: Any) -> None:
-        if not any(v is c or type(v) is type(c) and v == c for c in choices):
+        if not any(v is c or (type(v) is type(c) and v == c) for c in choices):
             raise ValueError(suggest("value", v, choices) if isinstance(v, str) else f"expected one of {choices}, got {v!r}")
     return valid
 
 
 def _kind(domain: range | list[Any]) -> Callable[[Any], None]:
     return whole(domain.start) if isinstance(domain, range) else one_of(domain)
+
+
+VALID: dict[str, Callable[[Any], Any]] = {"init": initializer, "optimizer": optimizer}   # the options that no test varies
 
 
 class Record(NamedTuple):
@@ -138,7 +137,8 @@ class Layer:
 
     def __init_subclass__(cls) -> None:
         """Make a dataclass of it, gather its slots, and enter it into the registry unless it is abstract: has no law."""
-        cls.slots = {k: v for c in reversed(cls.__mro__) for k, v in vars(c).items() if isinstance(v, Slot)}
+        if "slots" not in vars(cls):                                  # a layer made of layers tells them by a property
+            cls.slots = {k: v for c in reversed(cls.__mro__) for k, v in vars(c).items() if isinstance(v, Slot)}
         if hasattr(cls, "law"):
             Layer.registry[cls.__name__] = cls
             if "optimizer" not in cls.__annotations__:
@@ -147,18 +147,16 @@ class Layer:
 
     def __post_init__(self) -> None:
         for f in fields(self):                                        # type: ignore[arg-type]
-            self._validate(f.name, f.metadata.get("valid"))
-        self._validate("init", initializer if hasattr(self, "init") else None)
-        self._validate("optimizer", optimizer)
+            self._validate(f.name, f.metadata.get("valid") or VALID.get(f.name, lambda v: v))
         self.optimizer = optimizer(self.optimizer)
         self.rng = np.random.default_rng()
         self.trainable, self.training = True, True
         self.parameters, self.gradients = Vars(), Vars()              # parameters: all that persists, buffers included
         self.tape: list[Record] = []
 
-    def _validate(self, name: str, valid: Callable[[Any], Any] | None) -> None:
+    def _validate(self, name: str, valid: Callable[[Any], Any]) -> None:
         try:
-            valid and valid(getattr(self, name))
+            valid(getattr(self, name))
         except (ValueError, TypeError) as e:
             raise type(e)(f"{type(self).__name__}: {name}={getattr(self, name)!r}: {e}") from None
 
@@ -190,7 +188,11 @@ class Layer:
 
     def draw(self, kind: str, rng: Rng, axes: Axes, dtype: DTypeLike = np.float64) -> Vars:
         """An array for every slot of that kind."""
-        return Vars({k: _cast(s.draw(self, self.shape(s.axes, axes), rng), dtype) for k, s in self.slots.items() if s.kind == kind})
+        return Vars({k: self._draw(k, rng, axes, dtype) for k, s in self.slots.items() if s.kind == kind})
+
+    def _draw(self, name: str, rng: Rng, axes: Axes, dtype: DTypeLike) -> Array:
+        a = self.slots[name].draw(self, self.shape(self.slots[name].axes, axes), rng)
+        return a.astype(dtype, copy=False) if a.dtype.kind == "f" else a
 
     def sample(self, rng: Rng, i: int, shape: Shape) -> Array:
         """An admissible i-th input."""
@@ -230,7 +232,8 @@ class Layer:
         xs = tuple(map(self.admit, X[0] if Law.parse(self.law).many and len(X) == 1 and isinstance(X[0], list | tuple) else X))
         shapes = [x.shape for x in xs]
         self.out_shapes(*shapes)
-        axes, dtype = self.bind(*shapes), self.dtype or np.result_type(*[x.dtype for x in xs if x.dtype.kind == "f"] or [float])
+        floats = [x.dtype for x in xs if x.dtype.kind == "f"] or [np.dtype(float)]
+        axes, dtype = self.bind(*shapes), self.dtype or np.result_type(*floats)
         parameters = self._complete(axes, dtype)
         p = parameters | {"train": self.learning(retain)}
         p = p | self.chance(p, axes, dtype, *xs, **given)
@@ -245,8 +248,8 @@ class Layer:
         for name, a in self.parameters.items():
             if a.shape != (want := self.shape(self.slots[name].axes, axes)):
                 raise ShapeError(f"{type(self).__name__} has {name} ({self.slots[name].axes}) of shape {a.shape}, this input needs {want}")
-        missing = {s.kind for k, s in self.slots.items() if k not in self.parameters} - {"noise"}
-        return Vars({k: v for kind in sorted(missing, reverse=True) for k, v in self.draw(kind, self.rng, axes, dtype).items()}) | self.parameters
+        missing = [k for k, s in self.slots.items() if s.kind != "noise" and k not in self.parameters]
+        return Vars({k: self._draw(k, self.rng, axes, dtype) for k in missing}) | self.parameters
 
     def _keep(self, parameters: Vars) -> None:
         self.parameters = parameters
@@ -258,10 +261,10 @@ class Layer:
         After several retained forwards `dLdY` is the list of their upstreams, and so is what returns. Errors: ValueError without a
         retained forward, or if an upstream has not its output's shape; TypeError if it is not real.
         """
-        many = isinstance(dLdY, list)
-        if not self.tape or len(self.tape) != (len(dLdY) if many else 1):
-            raise ValueError(f"{type(self).__name__}.backward got {len(dLdY) if many else 1} upstreams for {len(self.tape)} retained forwards")
-        upstreams = [self._upstream(record, dy) for record, dy in zip(self.tape, dLdY if many else [dLdY], strict=True)]
+        given = dLdY if isinstance(dLdY, list) else [dLdY]
+        if not self.tape or len(self.tape) != len(given):
+            raise ValueError(f"{type(self).__name__}.backward got {len(given)} upstreams for {len(self.tape)} retained forwards")
+        upstreams = [self._upstream(record, dy) for record, dy in zip(self.tape, given, strict=True)]
         dxs = [self._pull(record, dys, retain_grads) for record, dys in zip(self.tape, upstreams, strict=True)]
         return dxs[0] if len(dxs) == 1 else tuple(map(list, zip(*dxs, strict=True))) if isinstance(dxs[0], tuple) else dxs
 
@@ -328,7 +331,7 @@ class Layer:
 
     def summary(self) -> dict[str, Any]:
         """A copy of all that makes this layer: `set_params` reads it back."""
-        return {"layer": type(self).__name__, "parameters": dict(deepcopy(self.parameters)), "hyperparameters": deepcopy(self.hyperparameters)}
+        return deepcopy({"layer": type(self).__name__, "parameters": dict(self.parameters), "hyperparameters": self.hyperparameters})
 
     def set_params(self, summary_dict: Mapping[str, Any]) -> Self:
         """Take over parameters and hyperparameters, nested as in `summary()` or flat; what is lacking stays. Returns the layer.
@@ -341,12 +344,17 @@ class Layer:
         persist = [k for k, s in self.slots.items() if s.kind != "noise"]
         if unknown := given.keys() - names - {*persist}:
             raise ValueError(f"{type(self).__name__}: {suggest('name', min(unknown), [*sorted(names), *persist])}")
-        twin = type(self)(**{k: given.get(k, getattr(self, k)) for k in names})   # an inadmissible value raises here
-        arrays = Vars({k: _real(given[k], f"{type(self).__name__}: {k} holds real numbers").copy() for k in persist if k in given})
+        twin = type(self)(**{k: given.get(k, v) for k, v in self.hyperparameters.items() if k in names})   # refuses
+        wanted = f"a parameter of {type(self).__name__} holds real numbers"
+        self._adopt(twin, Vars({k: _real(given[k], wanted).copy() for k in persist if k in given}))
+        return self
+
+    def _adopt(self, twin: Self, arrays: Vars) -> None:
+        """Become like `twin`, but for the arrays not given."""
+        names = {f.name for f in fields(self)}                           # type: ignore[arg-type]
         vars(self).update({k: v for k, v in vars(twin).items() if k in names or isinstance(v, Layer)})
         self.gradients = Vars({k: g for k, g in self.gradients.items() if k not in arrays})
         self._keep(self.parameters | arrays)
-        return self
 
 
 def total(x: Array, axis: int) -> Array:                              # (r, c) -> (1, c) or (r, 1)
@@ -356,10 +364,6 @@ def total(x: Array, axis: int) -> Array:                              # (r, c) -
 
 def _several(y: Any) -> tuple[Any, ...]:
     return y if isinstance(y, tuple) else (y,)
-
-
-def _cast(a: Array, dtype: DTypeLike) -> Array:
-    return a.astype(dtype, copy=False) if a.dtype.kind == "f" else a
 
 
 def numbers(x: ArrayLike, kinds: str, wanted: str) -> Array:

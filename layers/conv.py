@@ -24,7 +24,7 @@ class Conv1D(Affine):
     law = "n l_in in_ch -> n l_out out_ch"
     out_ch: int = hyper(range(1, 4))
     kernel_width: int = hyper(range(1, 4))
-    pad: Any = hyper([0, 1, "same", "causal", (2, 1)], default=0, valid=pads("same", "causal", 2))
+    pad: Any = hyper([0, 1, "same", "causal", (2, 1)], default=0, valid=pads(["same", "causal"], [2]))
     stride: int = hyper(range(1, 4), default=1)
     dilation: int = hyper(range(3), default=0)
     act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
@@ -53,7 +53,7 @@ class Conv2D(Affine):
     law = "n rows cols in_ch -> n out_rows out_cols out_ch"
     out_ch: int = hyper(range(1, 4))
     kernel_shape: Any = hyper(KERNELS, valid=pairs(1))
-    pad: Any = hyper(PADS, default=0, valid=pads("same", 2, 4))
+    pad: Any = hyper(PADS, default=0, valid=pads(["same"], [2, 4]))
     stride: Any = hyper(STRIDES, default=1, valid=pairs(1))
     dilation: Any = hyper([0, 1, (2, 0)], default=0, valid=pairs(0))
     act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
@@ -84,7 +84,7 @@ class Deconv2D(Affine):
     law = "n rows cols in_ch -> n out_rows out_cols out_ch"
     out_ch: int = hyper(range(1, 4))
     kernel_shape: Any = hyper(KERNELS, valid=pairs(1))
-    pad: Any = hyper(PADS, default=0, valid=pads("same", 2, 4))
+    pad: Any = hyper(PADS, default=0, valid=pads(["same"], [2, 4]))
     stride: Any = hyper(STRIDES, default=1, valid=pairs(1))
     act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
     optimizer: Any = None

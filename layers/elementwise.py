@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck.law import Shape, ShapeError
 
 from .activations import ACTIVATIONS, activation, pull_softmax, softmax
-from .base import Act, Array, Layer, Out, Rng, Vars, hyper, interval, noise
+from .base import Act, Array, Layer, Out, Rng, Vars, hyper, interval, noise, whole
 
 
 class Add(Layer):
@@ -47,7 +47,7 @@ class Multiply(Layer):
 
 
 class Flatten(Layer):
-    """A matrix of the same entries: keeping the first axis, the last, or (-1) neither."""
+    """y = x as a matrix that keeps the first axis, the last, or (-1) neither."""
     keep_dim: Any = hyper(["first", "last", -1], default="first")
 
     @property
@@ -63,13 +63,13 @@ class Flatten(Layer):
 
 class Softmax(Layer):
     """y_i = e^{x_i} / Σ_j e^{x_j} along axis `dim`."""
-    dim: int = hyper([-1, 0, 1, -2], default=-1, valid=lambda v: range(v))
+    dim: int = hyper([-1, 0, 1, -2], default=-1, valid=whole(-99))
 
     @property
     def law(self) -> str:                                             # type: ignore[override]
-        ahead, behind = (self.dim, None) if self.dim >= 0 else (None, -1 - self.dim)
-        axes = [*("*" if ahead is None else (f"a{i}" for i in range(ahead))), "d", *("*" if behind is None else (f"b{i}" for i in range(behind)))]
-        return f"{' '.join(axes)} -> {' '.join(axes)}"
+        ahead = [f"a{i}" for i in range(self.dim)] if self.dim >= 0 else ["*"]
+        behind = [f"b{i}" for i in range(-1 - self.dim)] if self.dim < 0 else ["*"]
+        return "{0} -> {0}".format(" ".join([*ahead, "d", *behind]))
 
     def fwd(self, p: Vars, x: Array) -> Out:
         y = softmax(x, self.dim)
@@ -80,12 +80,12 @@ class Softmax(Layer):
 
 
 class Dropout(Layer):
-    """In training y = x · mask, entries of the mask being 0 with probability p; outside, the identity. The mask is scaled by 1 / (1 − p),
-    or, with `scaling="inference"`, the output outside training by 1 − p. The axes in `axis` share one mask value.
+    """y = x ∘ mask in training, entries of the mask being 0 with probability p; y = x otherwise. The mask is scaled by 1 / (1 − p), or,
+    with `scaling="inference"`, the output outside training by 1 − p. The axes in `axis` share one mask value.
     """
     law = "n * -> n *"
     p: float = hyper([0.0, 0.3, 0.9], default=0.5, valid=interval(0, 1))
-    axis: Any = hyper([(), (1,), (0, -1)], default=(), valid=lambda v: [range(a) for a in np.atleast_1d(np.array(v, int))])
+    axis: Any = hyper([(), (1,), (0, -1)], default=(), valid=lambda v: [whole(-99)(a) for a in np.atleast_1d(v)])
     scaling: str = hyper(["training", "inference"], default="training")
 
     @noise("n *", "in {0, c}")

@@ -7,15 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from .base import Array, Layer, Out, Rng, Shape, Vars, hyper, numbers, param
+from gradcheck.law import Shape
+
+from .base import Array, Layer, Out, Rng, Vars, hyper, numbers, param
 
 ABSENT = -1                          # fills up the shorter of several lists of ids; only `admit` writes it
 
 
 class Embedding(Layer):
-    """y = W[ids]; with `pool`, the sum or mean of W[ids] over each example's ids (lists of any length; none gives 0). Ids have no cotangent.
-
-    W follows `dtype`, not the integer input; it is float64 unless that is set.
+    """y = W[ids], or with `pool` the sum or mean of W[ids] over each example's ids. These may be lists of any length; an empty one gives 0.
+    Ids have no cotangent, and no dtype to follow: W is of the layer's `dtype`, float64 unless that is set.
     """
     n_out: int = hyper(range(1, 5))
     vocab_size: int = hyper(range(1, 7))

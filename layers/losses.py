@@ -55,13 +55,17 @@ def _open(y: Array) -> Array:
     return np.clip(y, eps, 1 - eps)
 
 
+def _logits(t: Array, z: Array) -> Array:
+    return softmax(z) * t.sum(1, keepdims=True) - t
+
+
 LOSSES: dict[str, Loss] = {
     "mse":  Loss(lambda t, y: (y - t) ** 2, lambda t, y: 2 * (y - t)),
     "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t)),
     "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y)),
     "bce":  Loss(lambda t, y: -xlogy(t, _open(y)) - xlogy(1 - t, 1 - _open(y)), lambda t, y: (_open(y) - t) / (_open(y) * (1 - _open(y)))),
     "cce":  Loss(lambda t, y: -xlogy(t, _open(y)), lambda t, y: -t / _open(y), mean=False),
-    "softmax_cce": Loss(lambda t, y: -t * log_softmax(y, 1), lambda t, y: softmax(y) * t.sum(1, keepdims=True) - t, mean=False),   # y: logits
+    "softmax_cce": Loss(lambda t, z: -t * log_softmax(z, 1), _logits, mean=False),   # cce of softmax(z), in one
 }
 
 

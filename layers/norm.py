@@ -1,7 +1,4 @@
-"""Normalisation: y = scaler (x − mean) / √(var + epsilon) + intercept, over the batch or over each example.
-
-Both work on a matrix and along one of its axes: 0 for the batch's statistics of each channel, 1 for each example's own.
-"""
+"""Normalisation by statistics of the batch or of each example: of a matrix, along its axis 0 or 1."""
 from __future__ import annotations
 
 import numpy as np
@@ -42,9 +39,9 @@ class Norm(Layer):
 
 
 class BatchNorm(Norm):
-    """Statistics of each channel over all else: the batch's own in training, the running ones otherwise, when backward is that of
-    an affine map. running ← momentum · running + (1 − momentum) · batch, var with divisor n. Frozen, or without retaining the input,
-    it normalises as in evaluation (Ioffe and Szegedy, 2015).
+    """y = scaler (x − mean) / √(var + epsilon) + intercept for each channel. In training the statistics are the batch's, otherwise, and
+    then for backward too, the running ones: running ← momentum · running + (1 − momentum) · batch, var with divisor n. Frozen, or
+    without retaining the input, it normalises as in evaluation (Ioffe and Szegedy, 2015).
     """
     momentum: float = hyper([0.0, 0.9], default=0.9, valid=interval(0, 1, closed=True))
     epsilon: float = hyper([1e-5, 1e-2], default=1e-5, valid=interval(0, np.inf))
@@ -77,7 +74,7 @@ class BatchNorm(Norm):
 
 
 class LayerNorm(Norm):
-    """Statistics of each example over all its entries, alike in training and evaluation (Ba et al., 2016)."""
+    """y = scaler (x − mean) / √(var + epsilon) + intercept for each example, alike in training and evaluation (Ba et al., 2016)."""
     epsilon: float = hyper([1e-5, 1e-2], default=1e-5, valid=interval(0, np.inf))
 
     def fwd(self, p: Vars, x: Array) -> Out:                          # x (n, …)

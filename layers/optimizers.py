@@ -103,7 +103,11 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {c.__name__: c for c in (SGD, AdaGrad, 
 
 
 def optimizer(spec: str | Optimizer | Mapping[str, Any] | None) -> Optimizer:
-    """A fresh optimizer: what `spec` names, a copy of an object (its moments belong to one layer), or what `state()` described; None is SGD()."""
+    """A fresh optimizer, since its moments belong to one layer: what `spec` names, a copy of an object, or what `state()` described;
+    None is SGD().
+    """
     if isinstance(spec, Optimizer):
         return deepcopy(spec)
-    return restore(OPTIMIZERS, spec, "optimizer") if isinstance(spec, Mapping) else make(OPTIMIZERS, "SGD" if spec is None else spec, "optimizer")
+    if isinstance(spec, Mapping):
+        return restore(OPTIMIZERS, spec, "optimizer")
+    return make(OPTIMIZERS, "SGD" if spec is None else spec, "optimizer")

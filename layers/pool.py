@@ -14,7 +14,7 @@ class Pool2D(Layer):
     law = "n rows cols ch -> n out_rows out_cols ch"
     kernel_shape: Any = hyper([1, 2, (2, 3), (3, 1)], valid=pairs(1))
     stride: Any = hyper([1, 2, (1, 3)], default=1, valid=pairs(1))
-    pad: Any = hyper([0, 1, "same", (1, 0), (0, 1, 2, 1)], default=0, valid=pads("same", 2, 4))
+    pad: Any = hyper([0, 1, "same", (1, 0), (0, 1, 2, 1)], default=0, valid=pads(["same"], [2, 4]))
     mode: str = hyper(["max", "average"], default="max")
 
     windows = property(lambda self: Windows.of(self.kernel_shape, self.stride, self.pad))
@@ -36,12 +36,13 @@ class Pool2D(Layer):
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, out_rows, out_cols, ch)
         dxp, slices = self.windows.blank(r.X.shape, dy.dtype), list(self.windows.slices(*dy.shape[1:3]))
         if self.mode == "average":
+            share = dy / len(slices)
             for at in slices:
-                dxp[at] += dy / len(slices)
+                dxp[at] += share
         else:
             xp, left = self.windows.padded(r.X), dy.copy()            # left: what no earlier place of the window has taken
             for at in slices:
-                taken = np.where(xp[at] == r.Y, left, 0)
+                taken = left * (xp[at] == r.Y)
                 dxp[at] += taken
                 left -= taken
         return self.windows.inner(dxp, r.X.shape), Vars()

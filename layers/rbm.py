@@ -13,7 +13,7 @@ from .base import Array, Layer, Out, Rng, Vars, hyper, noise, param, whole, zero
 
 
 class RBM(Layer):
-    """y = F(v) − F(v'), the gap of free energy F(v) = −v·b_in − Σ softplus(v W + b_out) between data and a reconstruction v'.
+    """y = F(v) − F(v'), F(v) = −v·b_in − Σ softplus(v W + b_out) being the free energy of data v and of a reconstruction v'.
 
     Its gradient with v' held is that of contrastive divergence (Hinton, 2002). `forward` takes v' from K Gibbs steps that start at the
     data: probabilities for the visible units, binary samples for all hidden ones (Hinton, 2010).

@@ -6,7 +6,7 @@ steps at once. Only what needs the state before, or the cotangent after, is step
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,10 +51,10 @@ class Recurrent(Layer):
 
     A unit has `fuse`, which joins its parameters to (Wx, Wa, b); `step`, which completes Z, given as the input's share, in place;
     `pull`, the adjoint of `step`, from the states' cotangents to that of Z and of the states before; and `weights`, the parameters'
-    cotangents. Residuals: X, Z, what `step` names, G = f(Z) with its slope, and each state after (A) and before (A_prev) every step.
+    cotangents. Residuals: X, Z, what `step` names, and each state after (A) and before (A_prev) every step.
     """
     n_out: int = hyper(range(1, 5))
-    names: tuple[str, ...] = ("A",)
+    states: ClassVar[tuple[str, ...]] = ("A",)
 
     def fuse(self, p: Vars) -> tuple[Array, Array, Array]:
         raise NotImplementedError
@@ -65,12 +65,17 @@ class Recurrent(Layer):
     def pull(self, Wa: Array, r: Vars, *ds: Any, **_: Any) -> States:
         raise NotImplementedError
 
+    def slopes(self, r: Vars) -> dict[str, Array]:
+        """The activations' derivatives, for all steps at once."""
+        raise NotImplementedError
+
     def weights(self, r: Vars, dZ: Array) -> Vars:
         raise NotImplementedError
 
     def scan(self, p: Vars, x: Array, *start: Array) -> tuple[States, Vars]:   # x (t, n, n_in), each state (n, n_out)
         Wx, Wa, b = self.fuse(p)
-        Z = (flat(x) @ Wx + b).reshape(*x.shape[:2], len(b))          # Z (t, n, gates · n_out)
+        Z = (flat(x) @ Wx).reshape(*x.shape[:2], len(b))              # Z (t, n, gates · n_out)
+        Z += b
         states = [np.empty((len(x) + 1, *s.shape), np.result_type(Z, s)) for s in start]   # (t + 1, n, n_out)
         for S, s in zip(states, start, strict=True):
             S[0] = s
@@ -81,11 +86,12 @@ class Recurrent(Layer):
             for S, s in zip(states, after, strict=True):
                 S[t + 1] = s
         kept = {k: np.stack([r[k] for r in steps]) for k in steps[0]}
-        named = {name + end: S[at] for name, S in zip(self.names, states, strict=True) for end, at in (("", slice(1, None)), ("_prev", slice(-1)))}
-        return tuple(S[-1] for S in states), Vars(X=x, Z=Z, **kept, **named)
+        for name, S in zip(self.states, states, strict=True):
+            kept |= {name: S[1:], name + "_prev": S[:-1]}
+        return tuple(S[-1] for S in states), Vars(kept, X=x, Z=Z)
 
     def unscan(self, p: Vars, r: Vars, dA: Array, *ds: Any) -> tuple[Array, States, Vars]:   # dA (t, n, n_out); ds after the last step
-        Wx, Wa, b = self.fuse(p)
+        Wx, Wa, _ = self.fuse(p)
         r = r | self.slopes(r)
         dZ = np.empty_like(r.Z, dA.dtype)                             # dZ (t, n, gates · n_out)
         for t in reversed(range(len(dA))):
@@ -97,11 +103,11 @@ class Sequence(Recurrent):
 
     def fwd(self, p: Vars, x: Array) -> Out:                          # x  (n, n_in, t)
         start = np.zeros((len(x), self.n_out), x.dtype)
-        _, r = self.scan(p, np.ascontiguousarray(x.transpose(2, 0, 1)), *(start,) * self.states)
+        _, r = self.scan(p, np.ascontiguousarray(x.transpose(2, 0, 1)), *(start,) * len(self.states))
         return r.A.transpose(1, 2, 0), r                              # y  (n, n_out, t)
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, n_out, t)
-        dx, _, d = self.unscan(p, r, np.ascontiguousarray(dy.transpose(2, 0, 1)), *(0,) * self.states)
+        dx, _, d = self.unscan(p, r, np.ascontiguousarray(dy.transpose(2, 0, 1)), *(0,) * len(self.states))
         return dx.transpose(1, 2, 0), d
 
 
@@ -117,17 +123,17 @@ class Cell(Recurrent):
 
     def fwd(self, p: Vars, x: Array, *s: Array) -> Out:               # x  (n, n_in), each of s (n, n_out)
         after, r = self.scan(p, x[None], *s)
-        return after if self.states > 1 else after[0], r              # each (n, n_out)
+        return after if len(after) > 1 else after[0], Vars({k: v[0] for k, v in r.items()})   # each (n, n_out)
 
     def bwd(self, p: Vars, r: Vars, dA: Array, *ds: Array) -> Out:    # each (n, n_out)
-        dx, before, d = self.unscan(p, r, dA[None], 0, *ds)
+        dx, before, d = self.unscan(p, Vars({k: v[None] for k, v in r.items()}), dA[None], 0, *ds)
         return (dx[0], *before), d
 
     def _run(self, X: tuple[Any, ...], retain: bool, **given: Any) -> Any:
         """With X alone, from the states carried; with (X, A) or (X, A, C), from those given."""
         if len(X) == 1:
             x = self.admit(X[0])
-            X = (x, *(self.carried or (np.zeros((*x.shape[:1], self.n_out), x.dtype),) * self.states))
+            X = (x, *(self.carried or (np.zeros((*x.shape[:1], self.n_out), x.dtype),) * len(self.states)))
         y = super()._run(X, retain)
         if retain:
             self.carried, self.carried_back = y if isinstance(y, tuple) else (y,), ()
@@ -143,7 +149,8 @@ class Cell(Recurrent):
             return [self.backward(dy, retain_grads) for dy in reversed(dLdAt)][::-1]
         record: Record = self.tape[-1]
         given = dLdAt if isinstance(dLdAt, tuple) else (dLdAt, *(np.zeros(*like) for like in record.ys[1:]))
-        dys = [dy + c for dy, c in zip(self._upstream(record, given), self.carried_back or (0,) * self.states, strict=True)]
+        dys = self._upstream(record, given)
+        dys = [dy + c for dy, c in zip(dys, self.carried_back or (0,) * len(dys), strict=True)]
         dx, *before = self._pull(record, dys, retain_grads)
         self.tape, self.carried_back = self.tape[:-1], tuple(before)
         return dx
@@ -164,36 +171,30 @@ class RNNUnit(Recurrent):
     def fuse(self, p: Vars) -> tuple[Array, Array, Array]:
         return p.Wax, p.Waa, p.bx + p.ba
 
-    def step(self, p: Vars, Wa: Array, h: Array, A: Array) -> tuple[States, Vars]:   # h, A (n, n_out)
-        Z = A @ Wa
-        Z += h
-        A1 = self.f(Z)
-        return (A1,), Vars(A_prev=A, Z=Z, A=A1)
+    def step(self, p: Vars, Wa: Array, Z: Array, A: Array) -> tuple[States, dict[str, Array]]:   # Z, A (n, n_out)
+        Z += A @ Wa
+        return (self.f(Z),), {}
 
     def slopes(self, r: Vars) -> dict[str, Array]:
         return {"slope": self.f.grad(r.Z, r.A)}
 
     def pull(self, Wa: Array, r: Vars, dA: Array) -> States:          # dA (n, n_out)
-        dz = dA * r.slope
-        return dz, dz @ Wa.T
+        dZ = dA * r.slope
+        return dZ, dZ @ Wa.T
 
-    def weights(self, r: Vars, dh: Array) -> Vars:
-        db = total(flat(dh), 0)[0]
-        return Vars(Wax=outer(r.X, dh), Waa=outer(r.A_prev, dh), bx=db, ba=db)
+    def weights(self, r: Vars, dZ: Array) -> Vars:
+        db = total(flat(dZ), 0)[0]
+        return Vars(Wax=outer(r.X, dZ), Waa=outer(r.A_prev, dZ), bx=db, ba=db.copy())
 
 
 class Gated(Recurrent):
-    """A unit of gates: parameters W… (n_out + n_in, n_out), the state's rows above the input's, and b…, in the order of `gates`.
-    Residuals Z and G hold the gates that are squashed together, before and after it.
-    """
+    """A unit of gates G = fns(Z), with parameters W… (n_out + n_in, n_out), the state's rows above the input's, and b…"""
     gates = ""
 
+    @property
     def fns(self) -> tuple[Activation, ...]:
-        """The activation of each gate in Z."""
+        """The activation of each gate."""
         raise NotImplementedError
-
-    def state_weights(self, r: Vars, dh: Array) -> Array:
-        return outer(r.A_prev, dh)
 
     def n_z(self, n_in: int) -> int:
         return self.n_out + n_in
@@ -202,22 +203,33 @@ class Gated(Recurrent):
         W = np.hstack([p["W" + g] for g in self.gates])               # (n_out + n_in, gates · n_out)
         return W[self.n_out:], W[:self.n_out], np.hstack([p["b" + g] for g in self.gates])
 
-    def weights(self, r: Vars, dh: Array) -> Vars:
-        dW = np.vstack([self.state_weights(r, dh), outer(r.X, dh), total(flat(dh), 0)])
-        parts = zip(self.gates, np.split(dW, len(self.gates), axis=1), strict=True)
-        return Vars({k: v for g, dWg in parts for k, v in (("W" + g, dWg[:-1]), ("b" + g, dWg[-1]))})
+    def weights(self, r: Vars, dZ: Array) -> Vars:
+        dW = np.vstack([self.state_weights(r, dZ), outer(r.X, dZ), total(flat(dZ), 0)])
+        return Vars({k: v for g, dWg in zip(self.gates, self.parts(dW), strict=True) for k, v in (("W" + g, dWg[:-1]), ("b" + g, dWg[-1]))})
+
+    def state_weights(self, r: Vars, dZ: Array) -> Array:             # (n_out, gates · n_out)
+        return outer(r.A_prev, dZ)
+
+    def parts(self, G: Array) -> list[Array]:
+        """The columns of each gate."""
+        return [G[..., i:i + self.n_out] for i in range(0, G.shape[-1], self.n_out)]
 
     def squash(self, Z: Array) -> Array:
+        """The gates that Z holds, from the first on."""
         G = np.empty_like(Z)
-        for fn, at in spans(self.fns(), self.n_out):
-            G[..., at] = fn(Z[..., at])
+        for fn, at in spans(self.fns[:Z.shape[1] // self.n_out], self.n_out):
+            G[:, at] = fn(Z[:, at])
         return G
 
     def slopes(self, r: Vars) -> dict[str, Array]:
         slope = np.empty_like(r.Z)
-        for fn, at in spans(self.fns(), self.n_out):
+        for fn, at in spans(self.fns, self.n_out):
             slope[..., at] = fn.grad(r.Z[..., at], r.G[..., at])
         return {"slope": slope}
+
+    def scan(self, p: Vars, x: Array, *start: Array) -> tuple[States, Vars]:
+        after, r = super().scan(p, x, *start)
+        return after, r | {"Cc" if g == "c" else "G" + g: part for g, part in zip(self.gates, self.parts(r.G), strict=True)}
 
 
 class LSTMUnit(Gated):
@@ -230,30 +242,26 @@ class LSTMUnit(Gated):
     init: str = "glorot_uniform"
     Wf = Wu = Wo = Wc = param("n_z n_out")
     bf = bu = bo = bc = param("n_out", zero)
-    gates, states = "fuoc", 2
+    gates, states = "fuoc", ("A", "C")
+    fns = property(lambda self: (*each(self.gate_fn, 3), each(self.act_fn, 2)[0]))
+    f = property(lambda self: each(self.act_fn, 2)[1])
 
-    def fns(self) -> tuple[Activation, ...]:
-        return (*each(self.gate_fn, 3), each(self.act_fn, 2)[0])
-
-    def step(self, p: Vars, Wa: Array, h: Array, A: Array, C: Array) -> tuple[States, Vars]:   # h (n, 4 n_out); A, C (n, n_out)
-        Z = A @ Wa
-        Z += h
+    def step(self, p: Vars, Wa: Array, Z: Array, A: Array, C: Array) -> tuple[States, dict[str, Array]]:   # Z (n, 4 n_out); A, C (n, n_out)
+        Z += A @ Wa
         G = self.squash(Z)
-        Gf, Gu, Go, Cc = np.split(G, 4, 1)
-        C1 = Gf * C
-        C1 += Gu * Cc
-        K = each(self.act_fn, 2)[1](C1)
-        A1 = Go * K
-        return (A1, C1), Vars(A_prev=A, C_prev=C, Z=Z, G=G, Gf=Gf, Gu=Gu, Go=Go, Cc=Cc, C=C1, K=K, A=A1)
+        Gf, Gu, Go, Cc = self.parts(G)
+        C1 = Gf * C + Gu * Cc
+        K = self.f(C1)
+        return (Go * K, C1), {"G": G, "K": K}
 
     def slopes(self, r: Vars) -> dict[str, Array]:
-        return super().slopes(r) | {"K_slope": r.Go * each(self.act_fn, 2)[1].grad(r.C, r.K)}
+        return super().slopes(r) | {"C_slope": r.Go * self.f.grad(r.C, r.K)}
 
     def pull(self, Wa: Array, r: Vars, dA: Array, dC: Array) -> States:   # dA, dC (n, n_out)
-        dC = dC + dA * r.K_slope
-        dz = np.hstack([dC * r.C_prev, dC * r.Cc, dA * r.K, dC * r.Gu])   # dz (n, 4 n_out)
-        dz *= r.slope
-        return dz, dz @ Wa.T, dC * r.Gf
+        dC = dC + dA * r.C_slope
+        dZ = np.hstack([dC * r.C_prev, dC * r.Cc, dA * r.K, dC * r.Gu])   # dZ (n, 4 n_out)
+        dZ *= r.slope
+        return dZ, dZ @ Wa.T, dC * r.Gf
 
 
 class GRUUnit(Gated):
@@ -268,42 +276,41 @@ class GRUUnit(Gated):
     Wz = Wr = Wc = param("n_z n_out")
     bz = br = bc = ba = param("n_out", zero)
     gates = "zrc"
-    f = property(lambda self: activation(self.act_fn))
+    fns = property(lambda self: (*each(self.gate_fn, 2), activation(self.act_fn)))
+    after = property(lambda self: self.reset == "after")
 
-    def fns(self) -> tuple[Activation, ...]:
-        return tuple(each(self.gate_fn, 2))
-
-    def step(self, p: Vars, Wa: Array, h: Array, A: Array) -> tuple[States, Vars]:   # h (n, 3 n_out), A (n, n_out)
-        m, after = self.n_out, self.reset == "after"
-        k = A @ (Wa if after else Wa[:, :2 * m])                      # the state's share of each gate
-        Z = h[:, :2 * m] + k[:, :2 * m]
-        G = self.squash(Z)
-        Gz, Gr = np.split(G, 2, 1)
-        Q = A if after else Gr * A                                    # what meets V
-        K = (k[:, 2 * m:] if after else Q @ Wa[:, 2 * m:]) + p.ba
-        Zc = h[:, 2 * m:] + (Gr * K if after else K)
-        Cc = self.f(Zc)
-        A1 = Cc + Gz * (A - Cc)
-        return (A1,), Vars(A_prev=A, Z=Z, G=G, Gz=Gz, Gr=Gr, Q=Q, K=K, Zc=Zc, Cc=Cc, A=A1)
+    def step(self, p: Vars, Wa: Array, Z: Array, A: Array) -> tuple[States, dict[str, Array]]:   # Z (n, 3 n_out), A (n, n_out)
+        m = 2 * self.n_out                                            # where the candidate's columns begin
+        k = A @ (Wa if self.after else Wa[:, :m])                     # the state's share of each gate
+        Z[:, :m] += k[:, :m]
+        gates = self.squash(Z[:, :m])
+        Gz, Gr = self.parts(gates)
+        Q = A if self.after else Gr * A                               # what meets V
+        K = (k[:, m:] if self.after else Q @ Wa[:, m:]) + p.ba
+        Z[:, m:] += Gr * K if self.after else K
+        Cc = self.fns[2](Z[:, m:])
+        return (Cc + Gz * (A - Cc),), {"G": np.hstack([gates, Cc]), "Q": Q, "K": K}
 
     def slopes(self, r: Vars) -> dict[str, Array]:
-        return super().slopes(r) | {"c_slope": (1 - r.Gz) * self.f.grad(r.Zc, r.Cc)}
+        slope = super().slopes(r)["slope"]
+        return {"slope": slope, "c_slope": (1 - r.Gz) * self.parts(slope)[2]}
 
     def pull(self, Wa: Array, r: Vars, dA: Array) -> States:          # dA (n, n_out)
-        m, after = self.n_out, self.reset == "after"
-        dzc = dA * r.c_slope
-        dQ = (dzc * r.Gr if after else dzc) @ Wa[:, 2 * m:].T
-        dz = np.hstack([dA * (r.A_prev - r.Cc), dzc * r.K if after else dQ * r.A_prev])
-        dz *= r.slope                                                 # dz (n, 2 n_out)
-        return np.hstack([dz, dzc]), dA * r.Gz + dz @ Wa[:, :2 * m].T + (dQ if after else dQ * r.Gr)
+        m = 2 * self.n_out
+        dc = dA * r.c_slope
+        dQ = (dc * r.Gr if self.after else dc) @ Wa[:, m:].T
+        dZ = np.hstack([dA * (r.A_prev - r.Cc), dc * r.K if self.after else dQ * r.A_prev, dc])   # dZ (n, 3 n_out)
+        dZ[:, :m] *= r.slope[:, :m]
+        return dZ, dA * r.Gz + dZ[:, :m] @ Wa[:, :m].T + (dQ if self.after else dQ * r.Gr)
 
-    def state_weights(self, r: Vars, dh: Array) -> Array:
-        dz, dK = np.split(dh, [2 * self.n_out], axis=2)
-        return np.hstack([outer(r.A_prev, dz), outer(r.Q, dK * r.Gr if self.reset == "after" else dK)])
+    def pull_K(self, r: Vars, dZ: Array) -> Array:                    # (t, n, n_out)
+        return self.parts(dZ)[2] * r.Gr if self.after else self.parts(dZ)[2]
 
-    def weights(self, r: Vars, dh: Array) -> Vars:
-        dK = dh[..., 2 * self.n_out:]
-        return super().weights(r, dh) | {"ba": total(flat(dK * r.Gr if self.reset == "after" else dK), 0)[0]}
+    def state_weights(self, r: Vars, dZ: Array) -> Array:
+        return np.hstack([outer(r.A_prev, dZ[..., :2 * self.n_out]), outer(r.Q, self.pull_K(r, dZ))])
+
+    def weights(self, r: Vars, dZ: Array) -> Vars:
+        return super().weights(r, dZ) | {"ba": total(flat(self.pull_K(r, dZ)), 0)[0]}
 
 
 class RNNCell(Cell, RNNUnit):

@@ -5,7 +5,7 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ def suggest(what: str, got: object, known: Iterable[str]) -> str:
     """The sentence of an error: what is unknown, the likeliest meaning, all that there is."""
     names = {key(k): k for k in map(str, known)}
     near = get_close_matches(key(str(got)), names, n=1)
-    return f"unknown {what} {got!r}" + (f"; did you mean {names[near[0]]!r}?" if near else "") + f" (known: {', '.join(map(repr, names.values()))})"
+    return f"unknown {what} {got!r}{f'; did you mean {names[near[0]]!r}?' if near else ''} (known: {', '.join(map(repr, names.values()))})"
 
 
 def key(name: str) -> str:
@@ -53,13 +53,13 @@ def make(table: Mapping[str, Callable[..., T]], text: Any, what: str) -> T:
 def text(row: Any) -> str:
     """A dataclass as `make` reads it: its name and the arguments that are not at their defaults."""
     given = {f.name: getattr(row, f.name) for f in fields(row) if f.init and getattr(row, f.name) != f.default}
-    return f"{type(row).__name__}({', '.join(f'{k}={v}' if hasattr(v, '__dataclass_fields__') else f'{k}={v!r}' for k, v in given.items())})"
+    return f"{type(row).__name__}({', '.join(f'{k}={v if is_dataclass(v) else repr(v)}' for k, v in given.items())})"
 
 
 def state(row: Any) -> dict[str, Any]:
     """A dataclass, memory included, as plain values and arrays that `restore` reads."""
     values = {f.name: getattr(row, f.name) for f in fields(row)}
-    return {"rule": type(row).__name__} | {k: state(v) if hasattr(v, "__dataclass_fields__") else deepcopy(v) for k, v in values.items()}
+    return {"rule": type(row).__name__} | {k: state(v) if is_dataclass(v) else deepcopy(v) for k, v in values.items()}
 
 
 def restore(table: Mapping[str, Callable[..., T]], saved: Mapping[str, Any], what: str) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,16 @@ from numpy.lib.stride_tricks import as_strided
 
 from gradcheck.law import ShapeError
 
+from .base import Array, is_whole
 from .spec import suggest
 
-Array = np.ndarray
 Pad = int | str | tuple[int, ...]
 CACHE = 2 ** 20                     # bytes of windows to unfold at a time: what fits a core's cache next to the kernel
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Windows of `kernel` entries along one axis, `step` apart within and `stride` from one to the next; `pad` before and after, or by name."""
+    """Windows along one axis: `kernel` entries, `step` apart; `stride` from one to the next; `pad` before and after, or by name."""
     kernel: int
     stride: int = 1
     pad: tuple[int, int] | str = (0, 0)
@@ -69,22 +70,18 @@ def pair(v: Any) -> tuple[int, int]:
 def pairs(low: int) -> Callable[[Any], None]:
     """Admits a whole number from `low` on, or two."""
     def valid(v: Any) -> None:
-        both = (v,) * 2 if np.ndim(v) == 0 else tuple(v)
-        if len(both) != 2 or not all(isinstance(i, int | np.integer) and not isinstance(i, bool) and i >= low for i in both):
+        if not (is_whole(v, low) or (np.ndim(v) == 1 and len(v) == 2 and all(is_whole(i, low) for i in v))):
             raise ValueError(f"expected a whole number from {low} on, or a pair of them, got {v!r}")
     return valid
 
 
-def pads(*allowed: str | int) -> Callable[[Any], None]:
-    """Admits one of the names allowed, a whole number from 0 on, or a tuple of them of a length allowed."""
-    names, lengths = [a for a in allowed if isinstance(a, str)], [a for a in allowed if isinstance(a, int)]
-
+def pads(names: list[str], counts: list[int]) -> Callable[[Any], None]:
+    """Admits one of these names, a whole number from 0 on, or one of these counts of them."""
     def valid(v: Any) -> None:
         if isinstance(v, str) and v not in names:
             raise ValueError(suggest("padding", v, names))
-        sides = (0,) if isinstance(v, str) else (v,) if np.ndim(v) == 0 else tuple(v)
-        if not all(isinstance(i, int | np.integer) and not isinstance(i, bool) and i >= 0 for i in sides) or np.ndim(v) and len(sides) not in lengths:
-            raise ValueError(f"expected a whole number from 0 on, {' or '.join(map(str, lengths))} of them, or {' or '.join(map(repr, names))}, got {v!r}")
+        if not (isinstance(v, str) or is_whole(v, 0) or (np.ndim(v) == 1 and len(v) in counts and all(is_whole(i, 0) for i in v))):
+            raise ValueError(f"expected a whole number from 0 on, {' or '.join(map(str, counts))} of them, or one of {names}, got {v!r}")
     return valid
 
 
@@ -97,12 +94,9 @@ class Windows:
     @classmethod
     def of(cls, kernel: Any, stride: Any = 1, pad: Any = 0, dilation: Any = 0) -> Windows:
         """As the layers spell it: numbers or pairs; `pad` a number, (rows, cols), (top, bottom, left, right) or a name."""
-        if isinstance(pad, str):
-            pads: Any = (pad, pad)
-        else:
-            sides = (pad,) * 4 if isinstance(pad, int | np.integer) else tuple(pad) if len(pad) == 4 else (pad[0], pad[0], pad[1], pad[1])
-            pads = (sides[:2], sides[2:])
-        return cls(*(Axis(k, s, p, d + 1) for k, s, p, d in zip(pair(kernel), pair(stride), pads, pair(dilation), strict=True)))
+        sides = (pad,) * 2 if isinstance(pad, str) else (pad[:2], pad[2:]) if np.size(pad) == 4 else [(k, k) for k in pair(pad)]
+        axes = zip(pair(kernel), pair(stride), sides, pair(dilation), strict=True)
+        return cls(*(Axis(k, s, p if isinstance(p, str) else tuple(p), d + 1) for k, s, p, d in axes))
 
     def padded(self, x: Array) -> Array:                             # (n, rows, cols, ch) -> (n, H, W, ch)
         pads = (self.rows.pads(x.shape[1]), self.cols.pads(x.shape[2]))
@@ -113,7 +107,8 @@ class Windows:
 
     def slices(self, R: int, C: int) -> Iterator[tuple[slice, slice, slice]]:
         """For each place in the kernel, in order, where it lies in the padded images."""
-        return ((slice(None), self.rows.reach(i, R), self.cols.reach(j, C)) for i in range(self.rows.kernel) for j in range(self.cols.kernel))
+        places = product(range(self.rows.kernel), range(self.cols.kernel))
+        return ((slice(None), self.rows.reach(i, R), self.cols.reach(j, C)) for i, j in places)
 
     def inner(self, x: Array, shape: tuple[int, ...]) -> Array:      # padded images -> those of `shape` within
         (top, _), (left, _) = self.rows.pads(shape[1]), self.cols.pads(shape[2])

@@ -137,7 +137,7 @@ def _case(rng: random.Random, i: int) -> CaseReport:
 
 def _row(rng: random.Random, check: str, primal: str) -> Row:
     calls = Calls(forward=rng.randint(2000, 9000), backward=rng.randint(400, 900))
-    if check not in PER_PRIMAL:
+    if check != "adjoint":
         return Row(check, primal, Verdict.PASS, points={"pass": 200}, calls=calls, probes=200, time_s=rng.uniform(0.01, 0.4),
                    example=Evidence(check, primal, calls=Calls(2, 1), time_s=0.001))
     finest = 10 ** rng.uniform(-12.5, -10.5)
@@ -146,10 +146,12 @@ def _row(rng: random.Random, check: str, primal: str) -> Row:
     chosen = 2e-2 / 3 ** rng.randint(1, 3)
     example = Evidence(
         check, primal, measured=coarsest / 40, bound=coarsest / 30, resolution=Resolution(coarsest, coarsest * 3), probes=3,
-        calls=Calls(19, 3), time_s=0.004, sweep=_sweep(rng, chosen, coarsest / 50) if check == "adjoint" else None)
+        calls=Calls(19, 3), time_s=0.004, sweep=_sweep(rng, chosen, coarsest / 50))
     return Row(check, primal, Verdict.PASS, points={"pass": 200 - 3 * kinked, **({"undecided": 3} if kinked else {})}, calls=calls,
                marks={"subgradient": 14} if kinked else {}, finest=Resolution(finest, 3 * finest),
-               coarsest=Resolution(coarsest, 3 * coarsest), probes=600, time_s=rng.uniform(0.1, 2), example=example,
+               coarsest=Resolution(coarsest, 3 * coarsest), coarsest_of={
+                   "float64": Resolution(coarsest, 3 * coarsest), "float32": Resolution(1e5 * coarsest, 3e5 * coarsest)},
+               probes=600, time_s=rng.uniform(0.1, 2), example=example,
                at=Point(sizes={"n": 3, "d": 2}, options={"act_fn": "relu"}, seed=rng.randint(0, 999)))
 
 

@@ -534,6 +534,24 @@ def test_noise_is_held_and_global_state_is_put_back():
     assert np.random.default_rng().random() != a[2]
 
 
+def test_a_layers_own_generator_is_held_too():
+    class Noisy:
+        def __init__(self):
+            self.rng = np.random.default_rng()
+
+        def forward(self, x):
+            self.mask = self.rng.random(x.shape) > 0.5
+            return x * self.mask
+
+        def backward(self, dy):
+            return dy * self.mask
+
+    s = personal.Personal(Noisy, ["n"]).build(Point(sizes={"n": 50}))
+    tape = s.tape()
+    a, b = (tape.forward(dict(s.primals))[0] for _ in range(2))
+    assert np.array_equal(a, b) and np.array_equal(a, s(s.primals)[0])
+
+
 def test_a_faulty_layer_can_be_seen_to_change_its_primals():
     class Greedy(Dictionaries):
         def forward(self, x):
@@ -564,3 +582,8 @@ def test_a_constructor_that_raises_is_met_when_the_layer_is_built():
     assert family.equation == "" and family.source == "" and not family.fits({}, [(3,)])
     with pytest.raises(RuntimeError, match="of theirs"):
         family.build(Point())
+
+
+@pytest.mark.parametrize(("adapter", "layer"), [(personal, Dictionaries), (slugnet, Connected), (numpy_ml, ListLayer), (epynn, Network)])
+def test_a_class_is_not_taken_for_a_layer(adapter, layer):
+    assert not adapter.recognises(layer)

@@ -53,32 +53,40 @@ MUTANTS: dict[str, Change] = {
 SIZE = {"x (1 + 1e-6)": 1e-6, "x -1": 2.0, "x 0": 1.0}          # of the common factor's error; of an entry: 1e-5
 
 
-def verdicts(s: Subject) -> dict[str, Evidence]:
-    return {e.primal: e for e in CHECKS["adjoint"].run(s)}
+def verdict(s: Subject, k: str) -> Evidence:
+    """What `adjoint` says of primal `k` alone."""
+    return next(iter(CHECKS["adjoint"].run(replace(s, differentiable=(k,)))))
 
 
 def exceeds(found: Evidence, how: str) -> bool:
-    """Whether the mutant changes the cotangent by more than the resolution stated for the right one; a zero one it does not change."""
+    """Whether the mutant changes the cotangent by more than the resolution stated for the right one."""
     assert found.resolution is not None
-    return "vacuous" not in found.marks and (found.resolution.factor < SIZE[how] if how in SIZE else found.resolution.entry < 1e-5)
+    return found.resolution.factor < SIZE[how] if how in SIZE else found.resolution.entry < 1e-5
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_mutants_fail_and_right_layers_pass(name: str, pytestconfig: pytest.Config) -> None:
-    case, small = CASES[name], 0
-    tried = 0
-    for point in points(case, 12, seed=1):
+def test_mutants_fail_and_right_layers_pass(name: str) -> None:
+    case, tried, small = CASES[name], 0, 0
+    for point in points(case, 6, seed=1):
         s = case.subject(point)
-        right = verdicts(s)
-        assert not [e for e in right.values() if e.verdict is Verdict.FAIL], point
-        for k, e in right.items():
-            for how, change in MUTANTS.items() if e.verdict is Verdict.PASS and s.primals[k].size else ():
+        for k in s.differentiable:
+            right = verdict(s, k)
+            assert right.verdict is not Verdict.FAIL, (k, point)
+            for how, change in MUTANTS.items() if right.verdict is Verdict.PASS and "vacuous" not in right.marks else ():
                 tried += 1
-                if exceeds(e, how):
-                    assert verdicts(mutated(s, k, change))[k].verdict is Verdict.FAIL, (how, k, point)
-                elif "vacuous" not in e.marks:
-                    small += 1
-    assert small <= 0.02 * tried + 1, f"{small} of {tried} mutants are below the resolution"
+                small += not exceeds(right, how)
+                if exceeds(right, how):
+                    assert verdict(mutated(s, k, change), k).verdict is Verdict.FAIL, (how, k, point)
+    assert tried and small <= 0.02 * tried, f"{small} of {tried} mutants are below the resolution"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_hundred_cases_of_each_layer(name: str) -> None:
+    case = CASES[name]
+    found = [e for point in points(case, 200, seed=2) for e in CHECKS["adjoint"].run(case.subject(point))]
+    undecided = [e for e in found if e.verdict is Verdict.UNDECIDED]
+    assert not [e for e in found if e.verdict is Verdict.FAIL]
+    assert len(undecided) <= 0.005 * len(found) + 1, [e.reason for e in undecided]
 
 
 def test_each_case_is_a_declared_layer() -> None:

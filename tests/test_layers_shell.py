@@ -13,8 +13,9 @@ from layers import (
     LSTM,
     RBM,
     RNN,
-    Add,
+    SGD,
     Adam,
+    Add,
     BatchNorm1D,
     BatchNorm2D,
     Conv2D,
@@ -29,7 +30,6 @@ from layers import (
     Multiply,
     Pool2D,
     RNNCell,
-    SGD,
     SparseEvolution,
     activation,
 )

@@ -1,4 +1,4 @@
-"""Outputs and every cotangent equal PyTorch's, in float64, over generated shapes and options. One row a layer says how PyTorch spells it."""
+"""Outputs and every cotangent equal PyTorch's, in float64, over generated shapes and options. One row a layer: PyTorch's spelling of it."""
 from __future__ import annotations
 
 import zlib
@@ -61,7 +61,8 @@ def conv1d(layer, p, x):
 
 def conv2d(layer, p, x):
     dilation = tuple(d + 1 for d in pair(layer.dilation))
-    return act(layer.act_fn, last(F.conv2d(padded(layer, first(x)), p.W.permute(3, 2, 0, 1).contiguous(), p.b, pair(layer.stride), dilation=dilation)))
+    W = p.W.permute(3, 2, 0, 1).contiguous()
+    return act(layer.act_fn, last(F.conv2d(padded(layer, first(x)), W, p.b, pair(layer.stride), dilation=dilation)))
 
 
 def deconv2d(layer, p, x):
@@ -126,7 +127,7 @@ def cell(step):
 
 def sequence(step):
     def run(layer, p, x):
-        s, ys = (torch.zeros(len(x), layer.n_out, dtype=x.dtype),) * layer.states, []
+        s, ys = (torch.zeros(len(x), layer.n_out, dtype=x.dtype),) * len(layer.states), []
         for t in range(x.shape[2]):
             s = step(layer, p, x[:, :, t], *s)
             ys.append(s[0])

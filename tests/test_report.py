@@ -101,6 +101,13 @@ def test_numpy_scalars_are_written_as_numbers() -> None:
         to_json(replace(report, extra={"f": print}))
 
 
+def test_numpy_floats_in_a_report_are_shown_like_others() -> None:
+    np = pytest.importorskip("numpy")
+    fine = with_row(samples.sample(1, faulty=False), "Add", "adjoint", coarsest=Resolution(3e-9, 0.25), time_s=1.5)
+    same = with_row(fine, "Add", "adjoint", coarsest=Resolution(np.float64(3e-9), np.float64(0.25)), time_s=np.float64(1.5))
+    assert to_html(same) == to_html(fine) and to_json(same) == to_json(fine) and to_markdown(same) == to_markdown(fine)
+
+
 def test_bytes_do_not_depend_on_the_order_of_gathering() -> None:
     report = samples.sample()
     cases = [replace(c, rows=tuple(random.Random(1).sample(c.rows, len(c.rows)))) for c in report.cases]
@@ -237,7 +244,7 @@ def test_a_slower_layer_is_told_but_stops_nothing_unless_asked() -> None:
 # words
 
 @pytest.mark.parametrize(("make", "said"), [
-    ("passing", "12 of 12 layers are right, to within 4e-9 of the largest entry."),
+    ("passing", "12 of 12 layers are right, to within 4e-9 of the largest entry, and 4e-9 in float32."),
     ("sample", "1 of 12 layers is wrong: Conv2D. 1 could not be judged: Embedding. 1 stays undecided: DotProductAttention. "
                "1 fails as declared: Pool2D. 8 are right, to within"),
     ("errors", "3 of 3 layers could not be judged: Add, BatchNorm1D, Conv2D."),

@@ -6,12 +6,12 @@ the table of contents, the most specific protocol first.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from ..evidence import Point
 from ..law import Law, Shape
 from ..subjects import Family, Subject
+from .options import Options
 
 Recognises = Callable[[object], bool]
 ADAPTERS: list[tuple[Recognises, type]] = []
@@ -29,13 +29,14 @@ class AdaptError(TypeError):
     """No adapter recognises the object, or what it needs was not said."""
 
 
-@dataclass(frozen=True)
 class Broken:
     """A layer that cannot be constructed: a report shows why, and the other layers are judged."""
-    error: Exception
     adapter = law_text = equation = source = ""
-    domains: ClassVar[Mapping[str, Sequence[Any]]] = {}
-    modes = (True,)
+    modes: tuple[bool, ...] = (True,)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.domains: Mapping[str, Sequence[Any]] = {}
 
     def law(self, options: Mapping[str, Any]) -> Law | None:
         return None
@@ -57,10 +58,10 @@ def adapt(factory: Callable[..., Any], *inputs: Any, options: Mapping[str, Seque
     inputs: shapes as text (`"n rows cols 2"`), one each; a layer with a law needs none. options: keyword -> its values, simplest first.
     What the factory raises is the family's answer at every point. Errors: AdaptError when no protocol is recognised, or the inputs are missing.
     """
-    simplest = {k: v[0] for k, v in (options or {}).items()}
-    native = isinstance(factory, type) and _first(factory)
+    simplest = Options.of(options).values({}, _called(factory))
+    described = isinstance(factory, type) and _first(factory)
     try:
-        made = factory if native else factory(**simplest)
+        made = factory if described else factory(**simplest)
     except Exception as error:
         return Broken(error)
     family = _first(made)

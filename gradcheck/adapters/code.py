@@ -4,6 +4,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,10 +47,18 @@ def summary_of(layer: Any) -> str:
 def construction(factory: Any, options: Mapping[str, Any]) -> list[str]:
     """The lines that build the layer: an import where the factory has a name, else the text of the lambda."""
     given = ", ".join(f"{k}={getattr(v, '__name__', None) or repr(v)}" for k, v in options.items())
-    name, module = getattr(factory, "__qualname__", ""), getattr(factory, "__module__", "")
-    if name.isidentifier() and module not in ("", "__main__"):
-        return [f"from {module} import {name}", f"layer = {name}({given})"]
-    return [f"# names as in {source_of(factory) or 'the file of cases'}", f"layer = ({lambda_of(factory) or 'factory'})({given})"]
+    name = getattr(factory, "__qualname__", "")
+    if name.isidentifier() and importable(factory):
+        return [f"from {factory.__module__} import {name}", f"layer = {name}({given})"]
+    text = name if name.isidentifier() else f"({lambda_of(factory) or 'factory'})"
+    return [f"# names as in {source_of(factory) or 'the file of cases'}", f"layer = {text}({given})"]
+
+
+def importable(thing: Any) -> bool:
+    """Whether its module bears the name of its file, so that an import finds it: a file that was loaded by its path may not."""
+    module = sys.modules.get(getattr(thing, "__module__", ""))
+    stem = os.path.splitext(os.path.basename(getattr(module, "__file__", None) or ""))[0]
+    return module is not None and stem in (module.__name__.rpartition(".")[2], "__init__")
 
 
 def lambda_of(factory: Any) -> str:

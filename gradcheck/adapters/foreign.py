@@ -23,7 +23,7 @@ from ..subjects import Arrays, Facts, Subject, copied, generator, seed_of
 from . import AdaptError
 from .code import arguments, construction, literal, signature_of, source_of, summary_of
 from .inputs import Inputs, coarse
-from .noise import held
+from .noise import held, rewinds
 from .options import Options
 
 Array = np.ndarray
@@ -221,10 +221,13 @@ class Tape:
 
     def __init__(self, dialect: Dialect, names: Sequence[str], moving: Sequence[str], who: str, seed: int) -> None:
         self.dialect, self.names, self.moving, self.who, self.seed = dialect, names, moving, who, seed
+        self.rewinds = rewinds(dialect.layer)
 
     def forward(self, primals: Arrays) -> tuple[Array, ...]:
         for k in primals.keys() - set(self.names):
             self.dialect.put(k, primals[k])
+        for rewind in self.rewinds:
+            rewind()
         with held(seed_of(self.seed, "forward")):
             return outputs_of(self.dialect.forward([primals[k] for k in self.names]), self.who)
 

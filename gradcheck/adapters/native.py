@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,12 @@ class Native:
         pure = Pure(layer, tuple(xs), type(layer.draw("noise", rng, axes, point.dtype)), point.train)
         primals = {**xs, **own["parameter"], **own["buffer"], **own["noise"]}
         moving = tuple(k for k, v in primals.items() if v.dtype.kind in "fc" and (k in xs or k in own["parameter"]))
-        return Subject(self.name, primals, moving, lambda: PureTape(pure), point, FACTS, tuple(xs), law, layer.out_shapes(*shapes),
+        made = Subject(self.name, primals, moving, lambda: PureTape(pure), point, FACTS, tuple(xs), law, layer.out_shapes(*shapes),
                        lambda: self._shell(point), self.build, lambda: _ledger(pure, primals, layer, law), self.source)
+        if not hasattr(layer, "flush_gradients"):
+            return made
+        ways = {how: partial(ShellTape, self._shell, point, pure, how) for how in ("", *FEWER)}
+        return dataclasses.replace(made, stateful=ways.pop(""), fewer=ways)
 
     def code(self, point: Point) -> str:
         """`Dense(n_out=2, act_fn='relu') at x (3, 2)`: what a person types to see it again."""
@@ -122,6 +127,50 @@ class PureTape:
 
     def backward(self, *dys: Array) -> dict[str, Array | None]:
         return self.pure.bwd(self.p, self.r, dys)[0]
+
+
+FEWER = ("a frozen layer", "a layer frozen after forward", "backward with retain_grads=False")
+
+
+class ShellTape:
+    """The stateful layer, its parameters set to the primals and its noise held. `how`: one of FEWER, or "" for all cotangents."""
+
+    def __init__(self, shell: Callable[[Point], Any], point: Point, pure: Pure, how: str = "") -> None:
+        self.layer, self.pure, self.how, self.outputs = shell(point), pure, how, 1
+        if how == FEWER[0]:
+            self.layer.freeze()
+
+    def forward(self, primals: Arrays) -> tuple[Array, ...]:
+        held, xs = self.pure.split(primals)
+        own = {kind: type(held)({k: v for k, v in held.items() if k in self.layer.slots and self.layer.slots[k].kind == kind})
+               for kind in ("parameter", "buffer", "noise")}
+        self.layer.parameters = own["parameter"] | own["buffer"]
+        self.layer.chance = lambda *_, **__: own["noise"]
+        y = self.layer.forward(*xs)
+        if self.how == FEWER[1]:
+            self.layer.freeze()
+        ys = y if isinstance(y, tuple) else (y,)
+        self.outputs = len(ys)
+        return ys
+
+    def backward(self, *dys: Array) -> dict[str, Array | None]:
+        dx = self.layer.backward(self._upstream(dys), **({"retain_grads": False} if self.how == FEWER[2] else {}))
+        return {**self._inputs(dx), **({} if self.how else self.gradients())}
+
+    def pull(self, dys: Sequence[tuple[Array, ...]]) -> tuple[list[dict[str, Array | None]], dict[str, Array]]:
+        dxs = self.layer.backward([self._upstream(dy) for dy in dys])
+        each = zip(*dxs, strict=True) if isinstance(dxs, tuple) else dxs or [None] * len(dys)
+        return [self._inputs(dx) for dx in each], self.gradients()
+
+    def gradients(self) -> dict[str, Array]:
+        return {k: np.copy(v) for k, v in self.layer.gradients.items()}
+
+    def _upstream(self, dys: Sequence[Array]) -> Any:
+        return tuple(dys) if self.outputs > 1 else dys[0]
+
+    def _inputs(self, dx: Any) -> dict[str, Array | None]:
+        """What backward returned for the inputs; a cell returns that of its first alone, and carries the others itself."""
+        return dict(zip(self.pure.inputs, dx if isinstance(dx, tuple | list) else (dx,), strict=False))
 
 
 def input_names(count: int) -> tuple[str, ...]:

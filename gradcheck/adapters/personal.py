@@ -26,7 +26,7 @@ CACHES = frozenset({"cache", "caches", "ctx", "context", "saved", "memo", "tape"
 
 def recognises(layer: object) -> bool:
     """Whether it has a forward and a backward under one of the usual names, or is a pair of such functions."""
-    return _pair(layer) or bool(_method(layer, FORWARD) and _method(layer, BACKWARD))
+    return _pair(layer) or (not isinstance(layer, type) and bool(_method(layer, FORWARD) and _method(layer, BACKWARD)))
 
 
 @dataclass

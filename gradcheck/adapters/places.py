@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .noise import filled
+
 DICTIONARIES = (("params", "parameters", "p", "weights"), ("grads", "gradients", "g", "dparams"))   # of values, of gradients
 SPELLINGS = ("d{}", "grad_{}", "{}_grad", "d_{}", "g{}")      # a gradient's name beside its parameter's
 BOXES = (("data", "value", "val"), ("grad", "g"))             # a parameter that is an object: its value, its gradient
@@ -57,7 +59,7 @@ class Cells(MutableMapping[str, Any]):
         raise TypeError("a closure's variable cannot be removed")
 
     def __iter__(self) -> Iterator[str]:
-        return (n for n, c in self.cells.items() if c is not None and _filled(c))
+        return (n for n, c in self.cells.items() if filled(c))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -108,10 +110,3 @@ def numeric(value: Any) -> bool:
 def _attributes(layer: Any) -> list[tuple[str, Any]]:
     slots = [n for c in type(layer).__mro__ for n in getattr(c, "__slots__", ()) if hasattr(layer, n)]
     return [*getattr(layer, "__dict__", {}).items(), *((n, getattr(layer, n)) for n in slots if n != "__dict__")]
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False

@@ -14,7 +14,7 @@ from .foreign import Array, Dialect, Foreign
 
 def recognises(layer: object) -> bool:
     """Whether a built layer speaks this protocol."""
-    return all(callable(getattr(layer, k, None)) for k in ("connect", "call", "backprop"))
+    return not isinstance(layer, type) and all(callable(getattr(layer, k, None)) for k in ("connect", "call", "backprop"))
 
 
 class Driver(Dialect):

@@ -13,6 +13,7 @@ from ..evidence import CheckInfo, Evidence
 from ..subjects import Subject
 
 Run = Callable[[Subject], Iterator[Evidence]]
+Explain = Callable[[Subject, Evidence], Evidence]
 Category = Literal["gradient", "state", "contract"]
 
 
@@ -25,6 +26,7 @@ class Check:
     since: str
     applies: Callable[[Subject], bool]
     default: bool                       # whether a run has it without being asked
+    explain: Explain | None = None      # adds to a failure where it is and of what kind; asked once, at the smallest case
 
     @property
     def doc(self) -> str:
@@ -39,13 +41,14 @@ class Check:
 CHECKS: dict[str, Check] = {}
 
 
-def check(category: Category, *, since: str, applies: Callable[[Subject], bool] = lambda s: True, default: bool = True) -> Callable[[Run], Run]:
+def check(category: Category, *, since: str, applies: Callable[[Subject], bool] = lambda s: True, default: bool = True,
+          explain: Explain | None = None) -> Callable[[Run], Run]:
     """Register a check under its function's name. Errors: ValueError if the name is taken or the docstring missing."""
     def register(run: Run) -> Run:
         name = run.__name__
         if name in CHECKS or not run.__doc__:
             raise ValueError(f"check {name!r} {'exists already' if name in CHECKS else 'has no docstring: it is what a report shows'}")
-        CHECKS[name] = Check(name, run, category, since, applies, default)
+        CHECKS[name] = Check(name, run, category, since, applies, default, explain)
         return run
     return register
 
@@ -60,4 +63,6 @@ def applicable(c: Check, s: Subject) -> str:
     return "" if c.applies(s) else "not applicable to this layer"
 
 
-from . import adjoint, jacobian, linear, shapes, pure, repeat, errors  # noqa: E402, F401, I001
+from . import adjoint, jacobian, linear, shapes, options, values  # noqa: E402, F401, I001
+from . import pure, alias, repeat, interleave, accumulate, seed, layout, dtype, subset, batch, padding  # noqa: E402, F401
+from . import errors, shell, second, network  # noqa: E402, F401

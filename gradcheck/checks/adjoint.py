@@ -11,18 +11,20 @@ import numpy as np
 from msgspec.structs import replace as changed
 
 from ..diagnose import locate
-from ..evidence import Evidence, Sweep, Verdict
+from ..evidence import Evidence, Resolution, Sweep, Verdict
 from ..inner import Array, dot, eps_of, scale
 from ..judge import Judgement, Reading, could_fail, judge
 from ..probes import Field, Measured, Probe, demand_of
 from ..rounding import spread
+from ..subgradient import judge_kinks
 from ..subjects import Subject
 from . import check
 
 PROBES = 3                # joint directions; the chance that a multi-entry error hides from all of them is below 1e-4
+KINKED = "every output is at a kink or outside the domain here"
 
 
-@check("gradient", since="0.1.0", applies=lambda s: bool(s.differentiable))
+@check("gradient", since="0.1.0", applies=lambda s: bool(s.differentiable), explain=lambda s, e: Trial(s).located(e))
 def adjoint(s: Subject) -> Iterator[Evidence]:
     """⟨dy, J v⟩ = ⟨J′dy, v⟩ for random directions v of every primal and a random upstream dy.
 
@@ -49,6 +51,7 @@ class Probed:
 class Trial:
     """All measurements of one subject: joint probes first, single primals where those do not decide."""
     subject: Subject
+    probes: int = PROBES
 
     @cached_property
     def field(self) -> Field:
@@ -78,7 +81,7 @@ class Trial:
         if not names:
             return
         whole = len(names) == len(self.subject.differentiable)
-        joint = ([first] if whole else [self.probed(0, names)]) + [self.probed(i, names) for i in range(1, PROBES)]
+        joint = ([first] if whole else [self.probed(0, names)]) + [self.probed(i, names) for i in range(1, self.probes)]
         for k in names:
             yield self.of_primal(k, joint)
 
@@ -88,14 +91,30 @@ class Trial:
         found = judge(readings)
         if found.verdict is Verdict.FAIL or found.resolution.entry > self.demand:
             if len(joint[0].measured.probe.v) > 1:
-                probed = [self.probed(f"{k} alone {i}", [k]) for i in range(PROBES)]
+                probed = [self.probed(f"{k} alone {i}", [k]) for i in range(self.probes)]
                 readings = [self.reading(k, p) for p in probed]
                 found = judge(readings)
             if found.verdict is Verdict.FAIL:
                 readings = [self.reading(k, p, self.spread(k, p)) for p in probed]
                 found = judge(readings)
         worst = probed[readings.index(found.worst)]
-        return (self.failed if found.verdict is Verdict.FAIL else self.passed)(k, found, worst, readings)
+        line = (self.failed if found.verdict is Verdict.FAIL else self.passed)(k, found, worst, readings)
+        return self.at_kinks(line) if any(p.measured.kinked for p in probed) and line.verdict is not Verdict.FAIL else line
+
+    def at_kinks(self, line: Evidence) -> Evidence:
+        """The evidence of the smooth part, joined by that of the output entries that have a kink at the point."""
+        kinks = judge_kinks(self.field, self.subject, line.primal, self.subject.rng("kinks", line.primal))
+        if kinks.wrong:
+            return changed(line, verdict=Verdict.FAIL, reason=kinks.wrong, marks=(*line.marks, "subgradient"))
+        if kinks.jumps and not kinks.judged:
+            return _undecided(line, "the function is discontinuous here") if line.reason == KINKED else changed(line, notes=(*line.notes, f"{kinks.jumps} outputs jump here"))
+        if not kinks.judged:
+            return changed(line, notes=(*line.notes, "the kinks were not judged: several feed one output, or no side could be verified"))
+        passed = Verdict.PASS if line.reason == KINKED else line.verdict
+        resolution = Resolution(entry=kinks.slack, factor=kinks.slack) if line.reason == KINKED else line.resolution
+        marks = (*(m for m in line.marks if m != "vacuous" or line.reason != KINKED), "subgradient")
+        return changed(line, verdict=passed, reason="" if passed is Verdict.PASS else line.reason, resolution=resolution, marks=marks,
+                       notes=(*line.notes, f"{kinks.judged} kinks at the point: the claim is a mixture of their sides"))
 
     def probed(self, label: object, names: Sequence[str] | None = None) -> Probed:
         """Measure a random probe that moves `names`, then ask the layer for its cotangents."""
@@ -122,8 +141,7 @@ class Trial:
         claims = {name: _array(p.d[name], self.subject.primals[name]) for name in p.measured.probe.v}
         rest = {name: dot(d, p.measured.probe.v[name]) for name, d in claims.items() if name != k}
         shares = sum(float(np.sum(np.abs(d * p.measured.probe.v[name]))) for name, d in claims.items())
-        case = max(float(np.max(np.abs(d) * scale(self.subject.primals[name]), initial=0.0)) for name, d in
-                   ((name, _array(d, self.subject.primals[name])) for name, d in p.d.items()))
+        case = max(float(np.max(np.abs(_array(d, x)) * scale(x), initial=0.0)) for d, x in ((p.d[name], self.subject.primals[name]) for name in p.d))
         return Reading(p.measured.value - sum(rest.values()), p.measured.bound + max(self.eps * shares, spread),
                        p.measured.probe.v[k], claims[k], self.subject.primals[k], case)
 
@@ -148,19 +166,27 @@ class Trial:
             return _undecided(line, "the function is not finite along every direction tried")
         if not self.confirmed(k, worst):
             return _undecided(line, "two measurements of the same direction disagree")
-        place = locate(self.field, worst.measured.probe, k, _array(d, self.subject.primals[k]), found.worst.case)
-        reason = "no cotangent was returned, and it is not zero" if d is None else "" if np.isfinite(d).all() else "the cotangent is not finite"
-        return changed(line, verdict=Verdict.FAIL, reason=reason, worst=place.worst, diagnosis=place.diagnosis, map=place.map)
+        off = f"⟨d, v⟩ is {found.worst.claim:.6g}, ⟨dy, J v⟩ is {found.worst.value:.6g}: off by {found.worst.residual:.3g}, a right claim by {found.worst.limit:.0e} at most"
+        reason = "no cotangent was returned, and it is not zero" if d is None else off if np.isfinite(d).all() else "the cotangent is not finite"
+        return changed(line, verdict=Verdict.FAIL, reason=reason, marks=tuple(m for m in line.marks if m != "vacuous"))
+
+    def located(self, e: Evidence) -> Evidence:
+        """A failure with its worst entries and the kind of mistake: the probe of its primal alone that exceeds its limit most is taken apart."""
+        if misfit(self.probed(0).d[e.primal], self.subject.primals[e.primal]):
+            return e
+        probed = max((self.probed(f"{e.primal} alone {i}", [e.primal]) for i in range(PROBES)), key=lambda p: self.reading(e.primal, p).excess)
+        place = locate(self.field, probed.measured.probe, e.primal, _array(probed.d[e.primal], self.subject.primals[e.primal]))
+        return changed(e, worst=place.worst, diagnosis=place.diagnosis, map=place.map)
 
     def passed(self, k: str, found: Judgement, worst: Probed, readings: Sequence[Reading]) -> Evidence:
         line = self.line(k, found, worst, readings)
         if not np.isfinite(worst.measured.bound):
             return _undecided(line, "no step gives a derivative with a bound: the function is rough, or not finite, here")
         if worst.measured.components == worst.measured.kinked:
-            return _undecided(line, "every output is at a kink or outside the domain here")
+            return _undecided(line, KINKED)
         if not could_fail(readings, self.subject.rng("power", k)):
             return _undecided(line, "an error just above the resolution would not have failed")
-        if found.resolution.entry > self.demand:
+        if found.resolution.entry > self.demand and found.worst.case > 0:
             return _undecided(line, f"coarse: resolves {found.resolution.entry:.1e} of the largest entry, {self.demand:.0e} is asked for")
         return line
 
@@ -183,7 +209,8 @@ def misfit(d: Array | None, x: Array) -> str:
 
 
 def _array(d: Array | None, like: Array) -> Array:
-    return np.zeros_like(like) if d is None else d
+    """The cotangent as it enters inner products: zero where there is none, or none of its primal's shape."""
+    return np.zeros_like(like) if d is None or misfit(d, like) else d
 
 
 def _widened(x: Array) -> Array:

@@ -32,4 +32,4 @@ def jacobian(s: Subject) -> Iterator[Evidence]:
         wrong = [e for e in entries if look.is_wrong(e)]
         largest = max((abs(e.claimed - e.numeric) for e in entries), default=0.0)
         yield Evidence(check="jacobian", primal=k, verdict=Verdict.FAIL if wrong else Verdict.PASS, measured=largest, probes=len(entries),
-                       bound=10 * max((e.bound for e in entries), default=0.0), worst=tuple(wrong[:5]), diagnosis=diagnose(d, entries, wrong))
+                       bound=10 * max((e.bound for e in entries), default=0.0), worst=tuple(wrong[:5]), diagnosis=diagnose(entries, wrong, s.point.sizes))

@@ -31,7 +31,7 @@ def save(report: Report, path: str | os.PathLike[str], *, compare: Report | None
     path = Path(path)
     if path.suffix not in WRITERS:
         raise ValueError(f"a report is saved as {', '.join(WRITERS)}, got {path.name!r}")
-    data = WRITERS[path.suffix](report, compare)
+    data = WRITERS[path.suffix](from_json(to_json(report)), compare)      # as a reader of the JSON would render it
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, data)
 

@@ -5,16 +5,18 @@ A section is a template and a function of the report; SECTIONS is the table of c
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from itertools import starmap
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from ..evidence import Array, CaseReport, CheckInfo, Evidence, Report, Resolution, Row, Sweep, Verdict, gravest
+from ..evidence import Array, Calls, CaseReport, CheckInfo, Evidence, Report, Resolution, Row, Sweep, Verdict, gravest
 from . import plots, words
 from .changes import KINDS, Change, Kind, diff
 from .codec import builtins
@@ -38,11 +40,36 @@ class Cell(NamedTuple):
     entry: float | None
 
 
+class Fault(NamedTuple):
+    """Why a layer is wrong: the row that says so and the checks that say the same; no row where it could not be judged."""
+    case: CaseReport
+    row: Row | None
+    checks: tuple[str, ...]
+
+    @property
+    def anchor(self) -> str:
+        return "failure:" + (anchor(words.row_id(self.case.name, self.row)) if self.row else anchor(self.case.name))
+
+
+class Line(NamedTuple):
+    """A row in the details, or several that have nothing to tell but that they passed."""
+    primals: str
+    row: Row
+
+
+class Block(NamedTuple):
+    """All rows of one check of one layer, and what they took together."""
+    check: str
+    lines: list[Line]
+    calls: Calls
+    time_s: float
+
+
 class Layer(NamedTuple):
     """A layer as the table and its details show it."""
     case: CaseReport
     cells: list[Cell | None]
-    rows: dict[str, list[Row]]
+    blocks: list[Block]
     curves: list[tuple[str, Sweep, Resolution | None]]
     more: int                                  # V-curves that are not shown
     passes: list[tuple[str, list[Array], bool]]     # the ledger, forward and backward; whether its dtypes differ
@@ -70,6 +97,11 @@ def anchor(*parts: str) -> str:
     return quote("/".join(parts), safe="/", errors="backslashreplace")
 
 
+def whole(text: str) -> Markup:
+    """The text with its numbers marked, so that no line breaks after the minus of an exponent."""
+    return Markup(re.sub(r"[\d.]+e-\d+", r'<span class="whole">\g<0></span>', escape(words.visible(text))))
+
+
 def seen(row: Row) -> Evidence | None:
     """The evidence that a row is shown by."""
     return row.failure.evidence if row.failure else row.example
@@ -79,7 +111,8 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True,
                                      undefined=jinja2.StrictUndefined, finalize=_finalize)
     environment.filters.update({f.__name__: f for f in (
-        words.clip, words.coarse, words.count, words.number, words.seconds, words.shape, words.why, words.tally, plots.heat)})
+        words.again, words.clip, words.coarse, words.count, words.number, words.remarks, words.seconds, words.shape, words.tally,
+        words.when, words.why, plots.heat, whole)})
     environment.globals.update(anchor=anchor, seen=seen, words=words, plots=plots, Verdict=Verdict, KINDS=KINDS, builtins=builtins)
     return environment
 
@@ -104,11 +137,15 @@ def _changes(report: Report, compare: Report | None) -> list[tuple[Kind, tuple[C
     return [(kind, group) for name, kind in KINDS.items() if (group := found.of(name))]
 
 
-def _failures(report: Report, _: Report | None) -> list[tuple[CaseReport, Row | None]] | None:
-    """The layers that could not be judged, with None for a row, and every row that is bad."""
-    raised: list[tuple[CaseReport, Row | None]] = [(c, None) for c in words.ordered(report) if c.error]
-    bad = [(c, r) for c, r in words.gravity(words.rows(report)) if r.verdict.bad]
-    return [*bad, *raised] or None
+def _failures(report: Report, _: Report | None) -> list[Fault] | None:
+    """Every row that is bad; those of a layer that give the same reason and show no case together; then what could not run."""
+    alike: dict[object, list[tuple[CaseReport, Row]]] = {}
+    for case, row in words.gravity(words.rows(report)):
+        if row.verdict.bad:
+            key = (case.name, row.check, row.primal) if row.failure else (case.name, words.why(row))
+            alike.setdefault(key, []).append((case, row))
+    bad = [Fault(pairs[0][0], pairs[0][1], tuple(r.check for _, r in pairs)) for pairs in alike.values()]
+    return [*bad, *(Fault(c, None, ()) for c in words.ordered(report) if c.error)] or None
 
 
 def _undecided(report: Report, _: Report | None) -> list[tuple[CaseReport, Row]] | None:
@@ -124,8 +161,22 @@ def _layers(report: Report, _: Report | None) -> dict[str, Any] | None:
 def _layer(case: CaseReport, checks: list[CheckInfo]) -> Layer:
     rows = {c.name: found for c in checks if (found := sorted((r for r in case.rows if r.check == c.name), key=_by_ledger(case)))}
     curves = list(_curves(case))
-    return Layer(case, [_cell(c.name, rows[c.name]) if c.name in rows else None for c in checks], rows,
+    return Layer(case, [_cell(c.name, rows[c.name]) if c.name in rows else None for c in checks], list(starmap(_block, rows.items())),
                  curves[:CURVES], len(curves[CURVES:]), _passes(case.ledger.arrays if case.ledger else ()))
+
+
+def _block(check: str, rows: list[Row]) -> Block:
+    calls = Calls(sum(r.calls.forward for r in rows), sum(r.calls.backward for r in rows))
+    return Block(check, _lines(rows), calls, sum(r.time_s for r in rows))
+
+
+def _lines(rows: list[Row]) -> list[Line]:
+    """Rows that passed alike, with nothing measured and nothing to remark, share a line."""
+    alike: dict[object, list[Row]] = {}
+    for row in rows:
+        tells = row.coarsest or words.remarks(row)
+        alike.setdefault(row.primal if tells else tuple(row.points.items()), []).append(row)
+    return [Line(", ".join(r.primal for r in same), same[0]) for same in alike.values()]
 
 
 def _cell(check: str, rows: list[Row]) -> Cell:

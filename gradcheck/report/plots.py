@@ -10,10 +10,10 @@ from markupsafe import Markup
 from ..evidence import Resolution, Sweep
 from .words import coarse, count, number
 
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 312.0, 8.0, 132.0     # of a V-curve's frame, inside 320 × 160
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 304.0, 8.0, 132.0     # of a V-curve's frame, inside 320 × 160
 FLOOR = 1e-17                                          # what an error of zero is drawn as
 HEAT = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)            # relative errors from which a cell is darker
-CELL = 18                                              # pixels of a heat map's cell
+SIDE = 288                                             # pixels of a heat map's longer side, with cells of at most SIDE // 10
 SPAN = -16, 0                                          # decades of a resolution's bar
 
 
@@ -90,8 +90,9 @@ def heat(block: Sequence[Sequence[float]]) -> Markup:
         for j, error in enumerate(line):
             cells.setdefault(shade(error), []).append(f"M{j} {i}h1v1h-1z")
     rows, cols = len(block), max(map(len, block))
+    size = SIDE // max(rows, cols, 10)
     paths = "".join(f'<path class="h{k}" d="{"".join(d)}" fill-opacity="{(k + 1) / 8:.2f}"/>' for k, d in sorted(cells.items()))
-    return Markup(f'<svg class="heat" viewBox="0 0 {cols} {rows}" width="{CELL * cols}" height="{CELL * rows}" role="img" '
+    return Markup(f'<svg class="heat" viewBox="0 0 {cols} {rows}" width="{size * cols}" height="{size * rows}" role="img" '
                   f'aria-label="{_heat_label(block)}">{paths}</svg>')
 
 

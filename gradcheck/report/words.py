@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, Context
+from datetime import datetime
+from decimal import ROUND_CEILING, Context, Decimal
 from math import ceil, inf, isfinite, log10
 
 from ..evidence import CaseReport, NotChecked, Point, Report, Row, Verdict
@@ -36,6 +38,7 @@ _CLAUSE = {                                    # of a number of layers: one, man
     Verdict.PASS: ("is right", "are right"),
     Verdict.SKIPPED: ("was skipped", "were skipped"),
 }
+SMALL = 1e-2                                   # below it, numbers are written with an exponent
 NAMED = 3                                      # so many layers are named in a sentence
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -58,8 +61,10 @@ def clauses(report: Report) -> list[str]:
 def _clause(verdict: Verdict, names: list[str], report: Report) -> str:
     clause = f"{len(names)} {_CLAUSE[verdict][len(names) > 1]}"
     if verdict is Verdict.PASS:
-        entry = resolution(row for c in report.cases if c.verdict is verdict for row in c.rows)
-        return clause if entry is None else f"{clause}, to within {coarse(entry)} of the largest entry"
+        passed = [row for c in report.cases if c.verdict is verdict for row in c.rows]
+        entry = resolution(passed)
+        lower = [f"{coarse(e)} in {dtype}" for dtype, e in lower_precision(passed).items()]
+        return clause if entry is None else ", and ".join([f"{clause}, to within {coarse(entry)} of the largest entry", *lower])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f"{clause}: {', '.join(map(clip, names[:NAMED]))}{more}"
 
@@ -94,7 +99,7 @@ def rows(report: Report) -> list[tuple[CaseReport, Row]]:
 
 def ordered(report: Report) -> list[CaseReport]:
     """The layers, those that need a reader first; then by name."""
-    return sorted(report.cases, key=lambda c: (list(WORD).index(c.verdict), c.name))
+    return sorted(report.cases, key=lambda c: (list(WORD).index(c.verdict), c.name.casefold(), c.name))
 
 
 def gravity(found: Iterable[tuple[CaseReport, Row]]) -> list[tuple[CaseReport, Row]]:
@@ -113,6 +118,16 @@ def resolution(of: Iterable[Row]) -> float | None:
     return max((r.coarsest.entry for r in of if r.verdict is Verdict.PASS and r.coarsest), default=None)
 
 
+def lower_precision(of: Iterable[Row]) -> dict[str, float]:
+    """The same for every dtype below the highest: in them a layer's own rounding hides more."""
+    found: dict[str, float] = {}
+    for row in of:
+        for dtype, coarsest in row.coarsest_of.items():
+            if row.verdict is Verdict.PASS and coarsest != row.coarsest:
+                found[dtype] = max(coarsest.entry, found.get(dtype, 0.0))
+    return dict(sorted(found.items()))
+
+
 def row_id(case: str, row: Row) -> str:
     """The stable name of a row."""
     return f"{case}/{row.check}/{row.primal}".rstrip("/")
@@ -120,14 +135,19 @@ def row_id(case: str, row: Row) -> str:
 
 def coarse(value: float, digits: int = 1) -> str:
     """A resolution rounded up, so that it never promises more than was measured: `3e-9`."""
-    return number(float(Context(digits, ROUND_CEILING).create_decimal(repr(value))) if isfinite(value) else value, digits)
+    if not isfinite(value) or value == 0:
+        return number(value)
+    up = Context(digits, ROUND_CEILING).create_decimal(repr(float(value)))         # float: NumPy's has a repr of its own
+    return f"{up:.{digits - 1}e}" if up < SMALL else f"{up:f}"
 
 
 def number(value: float, digits: int = 6) -> str:
-    """`0.25`, `3e-9`, `1.25e+6`; `NaN` and `∞` as such."""
+    """`0.25`, `3e-9`, `1.25e6`; `NaN` and `∞` as such."""
     if not isfinite(value):
         return {inf: "∞", -inf: "−∞"}.get(value, "NaN")
     text = f"{value:.{digits}g}"
+    if 0 < abs(value) < SMALL and "e" not in text:
+        text = f"{Decimal(text).normalize():e}"
     mantissa, e, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if e else text
 
@@ -153,15 +173,35 @@ def seconds(value: float) -> str:
     return f"{value / size:.{1 if value / size < 10 else 0}f} {unit}" if value else "0 s"
 
 
+def when(started: str) -> str:
+    """`2026-02-03 10:11 UTC`; what is no date stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(started):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return started
+
+
 def count(n: int, noun: str) -> str:
     """`1 row`, `2,400 rows`."""
     return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def again(case: CaseReport, *checks: str) -> str:
+    """The line that runs one case again, all checks or the given ones."""
+    return shlex.join(["gradcheck", "run", case.target, *(word for check in checks for word in ("--select", check))])
 
 
 def why(row: Row) -> str:
     """What a row has to say for itself: the kind of mistake, or the reason."""
     seen = row.failure.evidence if row.failure else row.example
     return (seen.diagnosis if seen else "") or row.reason or (seen.reason if seen else "")
+
+
+def remarks(row: Row) -> str:
+    """What a passing row leaves to say: its marks, and the points that did not pass; of others, the reason."""
+    counts = {**row.marks, **{verdict: n for verdict, n in row.points.items() if verdict != Verdict.PASS}}
+    said = [f"{what} × {n}" for what, n in counts.items()]
+    return ", ".join([clip(why(row), 160)] if row.verdict is not Verdict.PASS else said)
 
 
 def visible(text: str) -> str:

@@ -197,7 +197,7 @@ def test_every_bad_name_can_be_linked_to(visit: Any) -> None:
         links = page.locator("#layers tbody th a")
         for i in range(links.count()):
             links.nth(i).click()
-            assert page.locator("details.layer[open]").count() == i + 1
+            page.wait_for_function(f"document.querySelectorAll('details.layer[open]').length === {i + 1}")
 
 
 def test_sorting(visit: Any) -> None:

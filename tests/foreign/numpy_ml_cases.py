@@ -1,7 +1,7 @@
 """The layers of numpy-ml 0.1.2, unmodified, over their hyperparameters: `gradcheck run tests/foreign/numpy_ml_cases.py`.
 
-RNN, LSTM and RBM are not here: their constructors raise. What is wrong in the others was established without this package
-and is listed in FINDINGS.md. On Python >= 3.10 the import needs names that `collections` no longer has; they are lent to it
+RNN, LSTM and RBM cannot be constructed; that is what the report says of them. What is wrong in the others was established
+without this package and is listed in FINDINGS.md. On Python >= 3.10 the import needs names that `collections` no longer has; they are lent to it
 here and nowhere else.
 """
 from __future__ import annotations
@@ -80,4 +80,6 @@ CASES = [
                    options={"kernel_shape": [(2, 2), (2, 3)], "stride": [1, 2], "pad": [1, (1, 2), "same"]}),
     gradcheck.case(layers.RNNCell, "[n d]", name="numpy_ml.RNNCell", options={"n_out": [2, 3], "act_fn": ["Tanh", "ReLU", "Sigmoid"]}),
     gradcheck.case(layers.LSTMCell, "[n d]", name="numpy_ml.LSTMCell", options={"n_out": [2, 3], "act_fn": ["Tanh", "ReLU"]}),
+    *(gradcheck.case(kind, text, name=f"numpy_ml.{kind.__name__}", options={"n_out": [2, 3]})
+      for kind, text in ((layers.RNN, "n d t"), (layers.LSTM, "n d t"), (layers.RBM, "n d in (0,1)"))),
 ]

@@ -1,0 +1,48 @@
+# `make` alone prints the targets.
+.DEFAULT_GOAL := help
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+            $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help check test test-frameworks foreign clean
+
+help:  ## print this
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-16s%s\n", $$1, $$2}' Makefile
+
+check: $(VENV)/base  ## judge every layer of `layers`: reports/layers.html and .json
+	$(BIN)/gradcheck run layers --title layers -o reports/layers.html -o reports/layers.json
+
+test: $(VENV)/dev  ## ruff, mypy and the tests that need no framework
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto -m "not frameworks"
+
+test-frameworks: $(VENV)/frameworks  ## the tests that need PyTorch, JAX, autograd, numpy-ml, EpyNN or scikit-learn
+	$(BIN)/pytest -n auto -m frameworks
+
+foreign: $(VENV)/frameworks  ## judge other people's layers, unmodified: reports/foreign.html and .json
+	$(BIN)/gradcheck run $(sort $(wildcard tests/foreign/*_cases.py)) --title "layers of other packages" -o reports/foreign.html -o reports/foreign.json
+
+clean:  ## remove the environment, the caches and the written reports
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
+	rm -f reports/*.html reports/layers.json reports/foreign.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# the environment, in layers; a stamp is as old as what it was made from
+$(VENV)/base: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and none was found; say which with make PYTHON=..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/base
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+# numpy-ml and EpyNN pin versions that conflict with everyone's: they run with the ones that are here
+$(VENV)/frameworks: $(VENV)/dev
+	$(PIP) --editable '.[torch,jax,autograd,examples]'
+	$(PIP) --no-deps numpy-ml==0.1.2 epynn==1.2.13
+	@touch $@

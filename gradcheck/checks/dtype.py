@@ -1,0 +1,54 @@
+"""In a lower precision the same, as well as that precision allows."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..answers import Answer, Question, ask, attempt, found
+from ..evidence import Evidence
+from ..inner import Array
+from ..rounding import DRAWS, jittered
+from ..subjects import Subject
+from . import check
+
+FACTOR = 3.0              # an error's RMS over that of the rounding that explains it: layers compute in several steps, each of which rounds
+
+
+@check("gradient", since="0.1.0", applies=lambda s: s.point.dtype in ("float32", "float16") and bool(s.differentiable))
+def dtype(s: Subject) -> Iterator[Evidence]:
+    """RMS(J′dy in float32 − J′dy in float64) ≤ 3 RMS(what one rounding of all that is read changes), at the same numbers.
+
+    The mean square over the entries shows what no single entry does: float16 in the middle of a float32 layer, a sum that
+    stalls, a counter that is full. It is asked at the points of low precision, and must fail at two of them to count.
+    Cannot see: what is wrong alike in both precisions; whether the dtype is kept (`shapes`).
+    How to fix: look for a cast, for a literal with a dtype, for an accumulator narrower than what it sums.
+    """
+    low = Question.at(s, "dtype")
+    wide, refused = attempt(Question(s, {k: _wide(x) for k, x in low.primals.items()}, tuple(map(_wide, low.dys))).ask)
+    if refused:
+        yield found("dtype", "float64", [], [f"float64 is refused, so there is nothing to compare with: {refused}"])
+        return
+    rng = s.rng("dtype")
+    roundings = [ask(s, {k: jittered(rng, x) for k, x in low.primals.items()}, [jittered(rng, dy) for dy in low.dys]) for _ in range(DRAWS)]
+    for k in (k for k, a in low.answer.items() if k in wide and wide[k].shape == a.shape):
+        yield found("dtype", k, _wrong(k, low.answer, wide, roundings, float(np.finfo(s.point.dtype).eps)))
+
+
+def _wrong(k: str, low: Answer, wide: Answer, roundings: list[Answer], eps: float) -> Iterator[str]:
+    error, size = _rms(low[k], wide[k]), _rms(wide[k], np.zeros_like(wide[k]))
+    allowed = FACTOR * max(eps / 2 * size, float(np.sqrt(np.mean([_rms(r[k], low[k]) ** 2 for r in roundings if k in r]))))
+    if error > allowed:
+        yield f"the RMS of {k}'s error is {error:.3g}, {error / (eps * size):.3g} roundings of its RMS; {allowed / (eps * size):.3g} are explained"
+
+
+def _rms(a: Array, b: Array) -> float:
+    """The root mean square of a − b, over the entries where both are finite."""
+    with np.errstate(all="ignore"):
+        gap = np.subtract(a, b, dtype=np.result_type(a, b, np.float64)).ravel()
+    gap = gap[np.isfinite(gap)]
+    return float(np.sqrt(np.mean(np.square(gap)))) if gap.size else 0.0
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(np.float64) if x.dtype.kind == "f" else np.copy(x)

@@ -1,0 +1,79 @@
+"""Nothing comes from memory that nobody wrote, nor from noise that nobody holds."""
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..answers import Question, attempt, found
+from ..evidence import Evidence
+from ..inner import Array
+from ..subjects import Subject
+from . import check
+
+FREED = 8                 # arrays of each size that are filled and freed: allocators keep a few of a size for the next request
+LARGEST = 80_000          # bytes; larger blocks go back to the system and come back as zeros
+
+
+@check("state", since="0.1.0")
+def seed(s: Subject) -> Iterator[Evidence]:
+    """The answer is the same when fresh memory holds NaN, and when the global random generators stand elsewhere.
+
+    `np.empty` and `np.empty_like` give arrays of NaN, or of the largest integer, while the layer runs, and blocks of the
+    sizes that it needs are filled with NaN and freed before. A layer that promises the contract draws its noise before
+    forward and is handed it: it may not draw from a global generator.
+    Cannot see: memory that C code allocates by itself, an `empty` that was imported by name, a race.
+    How to fix: `np.zeros`, or write every entry, the ragged tail included; keep forward's mask for backward.
+    """
+    plain = Question.at(s, "seed")
+    _ = plain.answer
+    with poisoned(plain):
+        answer, raised = attempt(plain.ask)
+    yield found("seed", "fresh memory", [f"with NaN in fresh memory it raises {raised}"] if raised else
+                (f"with NaN in fresh memory {w}" for w in plain.departures(answer)))
+    if s.facts.contract:
+        with elsewhere():
+            answer = plain.ask()
+        yield found("seed", "global generators", (f"with the global generators elsewhere {w}" for w in plain.departures(answer)))
+
+
+@contextmanager
+def poisoned(q: Question) -> Iterator[None]:
+    """Fresh memory is full of NaN inside; `np.empty` and `np.empty_like` are put back whatever happens."""
+    kept = np.empty, np.empty_like
+    try:
+        np.empty, np.empty_like = (_filled(f) for f in kept)
+        for x in [*q.primals.values(), *q.answer.values()]:
+            if x.nbytes <= LARGEST:
+                _ = [np.full(x.nbytes // 8 + 1, np.nan) for _ in range(FREED)]
+        yield
+    finally:
+        np.empty, np.empty_like = kept
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """The global generators stand at another place inside, and where they stood afterwards."""
+    legacy, state = np.random.get_state(legacy=False), random.getstate()
+    try:
+        np.random.seed(int(np.random.randint(2 ** 31)))
+        random.seed(random.random())
+        yield
+    finally:
+        np.random.set_state(legacy)
+        random.setstate(state)
+
+
+def _filled(make: Callable[..., Array]) -> Any:
+    """`make`, whose array holds what no right answer can come from."""
+    def filled(*args: Any, **kwargs: Any) -> Array:
+        a = make(*args, **kwargs)
+        if a.dtype.kind in "fc":
+            a[...] = np.nan
+        elif a.dtype.kind in "iu":
+            a[...] = np.iinfo(a.dtype).max
+        return a
+    return filled

@@ -1,0 +1,149 @@
+"""Values that random points do not have."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+from msgspec.structs import replace as changed
+
+from ..answers import Question, attempt, cotangent
+from ..evidence import Evidence, Verdict, gravest
+from ..inner import Array
+from ..law import Domain
+from ..probes import Field
+from ..subjects import Arrays, Subject
+from . import check
+from .adjoint import Trial
+
+MEASURED = 2              # recipes whose derivative is measured at a point; for all others the claims must be finite
+SHARE = 0.25              # of the entries that become special, where not all do
+LEVELS = (30.0, 90.0, 800.0)      # beyond the precision of a sigmoid, of exp in float32, of exp in float64
+DIRECTIONS = 4            # in which a function is looked at before a claim that is not finite is called wrong
+STEPS = (1e-5, 1e-7)      # at which a function is finite around a point, and its slopes agree in size, if it is Lipschitz there
+STEEPER = 3.0             # factor by which slopes at the smaller step may exceed those at the larger
+
+Recipe = Callable[[np.random.Generator, Array], Array]
+
+
+@check("gradient", since="0.1.0", applies=lambda s: any(s.primals[k].dtype.kind in "fiu" for k in s.inputs or s.differentiable))
+def values(s: Subject) -> Iterator[Evidence]:
+    """At zeros, ties, ±30, ±90, ±800, subnormals, scales of 1e±8 and heavy tails: ⟨dy, J v⟩ = ⟨J′dy, v⟩, and finite where f is.
+
+    Inputs take a few special entries among ordinary ones, or special ones only; integers take repeated values and their
+    extremes. Signs, ranges and indicators of the point's own inputs are kept. Claims must be finite wherever the function
+    is finite and Lipschitz around the point; two recipes a point are measured as `adjoint` measures, and it asks for no
+    resolution of its own. Outputs that have a kink there are judged where a value between the slopes can be told from others.
+    Cannot see: a value that no recipe makes. A forward that overflows is not its business.
+    How to fix: no division by an input that may be 0, no difference of two infinities, no `0 · inf`; add for repeated indices.
+    """
+    seen: dict[str, list[Evidence]] = {}
+    left = MEASURED
+    for name in s.rng("values").permutation(list(RECIPES)):
+        there = _special(s, RECIPES[name], s.rng("values", name))
+        if there is not None:
+            for e in (*(_measured(there) if left else ()), *_finite(there)):
+                seen.setdefault(e.primal, []).append(changed(e, check="values", resolution=None, reason=e.reason and f"with {name}: {e.reason}", notes=(str(name), *e.notes)))
+            left -= left > 0
+    for found in seen.values():
+        worst = gravest(e.verdict for e in found)
+        yield next(e for e in found if e.verdict is worst)
+
+
+def _special(s: Subject, recipe: Recipe, rng: np.random.Generator) -> Subject | None:
+    """The subject with special inputs; None where they are as before, or the function is not finite there."""
+    inputs = {k: s.primals[k] for k in s.inputs or s.differentiable}
+    domains = {k: side.domain for k, side in zip(s.inputs, s.law.sides(len(s.inputs)), strict=False)} if s.law else {}
+    other = {k: _admissible(x, recipe(rng, x), domains.get(k, Domain())) for k, x in inputs.items()}
+    if all(np.array_equal(other[k], x) for k, x in inputs.items()):
+        return None
+    there = replace(s, primals={**s.primals, **other})
+    return there if _finite_at(there, there.primals) else None
+
+
+def _measured(s: Subject) -> Iterator[Evidence]:
+    return Trial(replace(s, demand=inf), probes=1).evidence()
+
+
+def _finite(s: Subject) -> Iterator[Evidence]:
+    """A claim that is not finite is wrong where the function is finite and Lipschitz all around."""
+    answer, raised = attempt(Question.at(s, "values").ask)
+    bad = {k: d for k in s.differentiable if (d := answer.get(cotangent(k))) is not None and not np.isfinite(d).all()}
+    if raised or not bad or not _lipschitz(Trial(s).field):
+        return
+    for k, d in bad.items():
+        at = tuple(map(int, np.argwhere(~np.isfinite(d))[0]))
+        yield Evidence(check="values", primal=k, verdict=Verdict.FAIL, measured=inf,
+                       reason=f"the cotangent of {k}[{', '.join(map(str, at))}] is {d[at]}; the function is finite and Lipschitz around")
+
+
+def _lipschitz(field: Field) -> bool:
+    """Whether the function is finite on both sides in several directions, and no steeper from nearer."""
+    rng = field.subject.rng("Lipschitz")
+    for _ in range(DIRECTIONS):
+        v = field.probe(rng).v
+        with np.errstate(all="ignore"):
+            slopes = np.array([[_distance(field.outputs(v, sign * h), field.ys) / h for h in STEPS] for sign in (1, -1)])
+        if not np.isfinite(slopes).all() or (slopes[:, 1] > STEEPER * slopes[:, 0]).any():
+            return False
+    return True
+
+
+def _distance(ys: tuple[Array, ...], others: tuple[Array, ...]) -> float:
+    return max((float(np.max(np.abs(a - b), initial=0.0)) for a, b in zip(ys, others, strict=True)), default=0.0)
+
+
+def _finite_at(s: Subject, primals: Arrays) -> bool:
+    try:
+        with np.errstate(all="ignore"):
+            return all(np.isfinite(y).all() for y in s(primals))
+    except Exception:                                      # values that the layer refuses in words are none of its own
+        return False
+
+
+def _few(value: Recipe) -> Recipe:
+    """Special entries among ordinary ones, at least one of them."""
+    def mixed(rng: np.random.Generator, x: Array) -> Array:
+        chosen = rng.random(x.shape) < SHARE
+        chosen.flat[rng.integers(max(1, x.size)):][:1] = True
+        return np.where(chosen, value(rng, x), x)
+    return mixed
+
+
+def _real(value: Recipe) -> Recipe:
+    """For integers nothing is special but their repetition."""
+    return lambda rng, x: value(rng, x) if x.dtype.kind == "f" else x
+
+
+def _at(level: float) -> Recipe:
+    return _real(lambda rng, x: rng.choice([-level, level], x.shape))
+
+
+def _times(factor: float) -> Recipe:
+    return _real(lambda rng, x: x * factor)
+
+
+RECIPES: dict[str, Recipe] = {
+    "a few zeros": _few(_at(0.0)),
+    "zeros alone": _at(0.0),
+    "repeated values": lambda rng, x: rng.choice(x.ravel()[:2], x.shape) if x.size else x,
+    "one value throughout": lambda rng, x: np.full(x.shape, rng.choice(x.ravel())) if x.size else x,
+    **{f"a few ±{level:g}": _few(_at(level)) for level in LEVELS},
+    **{f"±{level:g} alone": _at(level) for level in LEVELS},
+    "a few subnormal numbers": _few(_real(lambda rng, x: rng.choice([-1, 1], x.shape) * np.finfo(x.dtype).tiny / 8)),
+    "a scale of 1e8": _times(1e8),
+    "a scale of 1e-8": _times(1e-8),
+    "heavy tails": _real(lambda rng, x: x * np.clip(np.abs(rng.standard_cauchy(x.shape)), 0.01, 1e4)),
+}
+
+
+def _admissible(x: Array, new: Array, domain: Domain) -> Array:
+    """The new entries, with the signs and the range that the old ones keep to; the old one wherever that cannot be."""
+    if x.dtype.kind == "b" or domain.choices or x.dtype.kind == "f" and np.isin(x, (0, 1)).all():
+        return x
+    if x.dtype.kind == "f" and x.size and x.min() >= 0:
+        new = np.minimum(np.abs(new), 1) if x.max() <= 1 else np.abs(new)
+    low, high = (np.greater_equal if c else np.greater for c in domain.closed)
+    kept = low(new, domain.low) & high(domain.high, new)
+    return np.where(kept, new, x).astype(x.dtype)

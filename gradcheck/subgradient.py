@@ -1,0 +1,160 @@
+"""Kinks at the point: is the claimed cotangent one that the function has nearby?
+
+Where an output entry has a kink, central differences agree on the mean of two slopes, and a right claim is any mixture of
+the cotangents on the sides of the kink (Clarke's subdifferential). The sides are found by small random displacements, where
+the layer is smooth: there its own pullback is verified by differences, and the claim at the kink must be a mixture of those
+that were verified. One output entry at a time, because the mixtures of many kinks together are too wide a set to tell anything.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .inner import Array, direction, dot
+from .probes import MARGIN, Field
+from .subjects import Subject
+
+ENTRIES = 8               # kinked output entries that are judged
+PAIRS, MOST_PAIRS = 8, 48 # displacements there and back: at first, and where more sides turn up
+SEEN = 4                  # how often each side must be seen on average, or some may be missing
+GIVEN_UP = 2              # entries whose sides are too many to be found; the rest will be alike
+SOME = 2                  # at least so many kinked entries must be wrong, where there are so many: one may be a rounding's whim
+
+
+@dataclass(frozen=True)
+class Kinks:
+    """What the kinked entries say of one primal's claim."""
+    judged: int               # entries whose sides were all found
+    jumps: int                # entries where the function is discontinuous
+    wrong: str                # why the claim is no mixture of them; "" if it is one
+    slack: float              # the coarsest of the comparisons, relative to the largest cotangent
+
+
+def kinks_of(field: Field, rng: np.random.Generator) -> tuple[list[tuple[int, int]], int]:
+    """(output, flat index) of entries with a kink at the point, and how many entries jump there.
+
+    The even part over the step, |f(h) + f(−h) − 2 f(0)| / h, vanishes with h where f is smooth, stays at a kink, and grows at a jump.
+    """
+    s, step = field.subject, field.eps ** (3 / 8)
+    v = {k: direction(rng, s.primals[k]) for k in s.differentiable}
+    found: list[tuple[int, int]] = []
+    jumps = 0
+    wide, narrow = ((field.outputs(v, h), field.outputs(v, -h), h) for h in (step, 0.37 * step))
+    for o, y in enumerate(field.ys):
+        with np.errstate(all="ignore"):
+            far, near = (np.abs(up[o].astype(np.float64) + down[o] - 2 * y.astype(np.float64)) / h for up, down, h in (wide, narrow))
+            slope = np.abs(narrow[0][o] - narrow[1][o]) / narrow[2]
+            noise = 16 * field.eps * (np.abs(y) + narrow[2] * slope) / narrow[2]
+            stays = (near > noise) & (near > 0.7 * far) & np.isfinite(near)
+            found += [(o, int(i)) for i in np.flatnonzero(stays & (near < 2 * far))]
+            jumps += int(np.sum(stays & (near >= 2 * far)))
+    return found, jumps
+
+
+def judge_kinks(field: Field, layer: Subject, k: str, rng: np.random.Generator) -> Kinks:
+    """Judge the claim for primal `k` at up to `ENTRIES` kinked output entries, one upstream each."""
+    entries, jumps = kinks_of(field, rng)
+    chosen = [entries[i] for i in rng.permutation(len(entries))[:ENTRIES]]
+    found: list[tuple[str, float]] = []
+    for tried, (o, i) in enumerate(chosen):
+        if tried - len(found) >= GIVEN_UP:
+            break
+        verdict = _judge_entry(field, layer, k, o, i, rng)
+        found += [verdict] if verdict is not None else []
+    wrong = [why for why, _ in found if why]
+    return Kinks(len(found), jumps, wrong[0] if wrong and len(wrong) >= min(SOME, len(chosen)) else "", max((slack for _, slack in found), default=0.0))
+
+
+def _judge_entry(field: Field, layer: Subject, k: str, o: int, i: int, rng: np.random.Generator) -> tuple[str, float] | None:
+    """Why the claim at this output entry is no mixture of its sides ("" if it is), and how coarsely that was seen; None if it cannot be told."""
+    dys = [np.zeros(y.shape, y.dtype) for y in field.ys]
+    dys[o].flat[i] = 1
+    sides, slack = _sides(field, layer, k, dys, rng)
+    claim = _claim(layer, dict(layer.primals), k, dys)
+    if sides is None or claim is None or not np.isfinite(claim).all():
+        return None
+    where = f"at the kink of y[{', '.join(map(str, np.unravel_index(i, field.ys[o].shape)))}]"
+    return _outside(claim.ravel().astype(np.float64), sides, slack, where, claim.shape, k), slack / max(float(np.max(np.abs(sides))), np.finfo(float).tiny)
+
+
+def _sides(field: Field, layer: Subject, k: str, dys: Sequence[Array], rng: np.random.Generator) -> tuple[Array | None, float]:
+    """The verified cotangents nearby, (count, n), and how far they may still be from their limits. None while some side may be missing."""
+    found: list[Array] = []
+    slack, drawn = 0.0, 0
+    while drawn < MOST_PAIRS:
+        for _ in range(PAIRS):
+            u = {name: direction(rng, layer.primals[name]) for name in layer.differentiable}
+            for sign in (1.0, -1.0):
+                limit, drift = _limit(field, layer, k, dys, u, sign, rng)
+                found += [limit] if limit is not None else []
+                slack = max(slack, drift)
+        drawn += PAIRS
+        if len(found) < drawn:                         # fewer than half could be verified
+            return None, slack
+        different = _distinct(np.array(found), slack)
+        if SEEN * different <= len(found):
+            return np.array(found), slack
+        if 2 * different > len(found):                 # hardly any side was met twice: there are too many
+            return None, slack
+    return None, slack
+
+
+def _limit(field: Field, layer: Subject, k: str, dys: Sequence[Array], u: dict[str, Array], sign: float, rng: np.random.Generator) -> tuple[Array | None, float]:
+    """The claim a little to one side, extrapolated to the point from two distances, if differences there confirm it; and its drift."""
+    reach = sign * field.eps ** (1 / 4)
+    far, near = (_claim(layer, _moved(layer, u, t), k, dys) for t in (reach, reach / 2))
+    if far is None or near is None or not _verified(field, layer, k, near, dys, _moved(field.subject, u, reach / 2), rng):
+        return None, 0.0
+    far, near = (np.ravel(d).astype(np.float64) for d in (far, near))
+    rounding = MARGIN * np.finfo(layer.primals[k].dtype).eps * float(np.max(np.abs(near), initial=0.0))
+    return 2 * near - far, float(np.max(np.abs(near - far), initial=0.0)) + rounding
+
+
+def _verified(field: Field, layer: Subject, k: str, d: Array, dys: Sequence[Array], at: dict[str, Array], rng: np.random.Generator) -> bool:
+    """Whether two short central differences there, which agree with each other, agree with ⟨d, v⟩."""
+    v = direction(rng, layer.primals[k])
+    step = field.eps ** (1 / 4) / 50
+    slopes = []
+    for h in (step, 0.4 * step):
+        up, down = (field.subject.consume({n: np.add(x, t * v, dtype=x.dtype) if n == k else np.copy(x) for n, x in at.items()}) for t in (h, -h))
+        slopes.append(sum(dot(dy, (a - b) / (2 * h)) for dy, a, b in zip(dys, up, down, strict=True)))
+    size = max(float(np.max(np.abs(y), initial=0.0)) for y in field.ys) + abs(slopes[0]) * step
+    noise = MARGIN * (field.eps * size / step + abs(slopes[0] - slopes[1]) + np.finfo(layer.primals[k].dtype).eps * float(np.sum(np.abs(d * v))))
+    return abs(slopes[1] - dot(d, v)) <= noise
+
+
+def _outside(d: Array, sides: Array, slack: float, where: str, shape: tuple[int, ...], k: str) -> str:
+    """Why `d` is no mixture: an entry beyond all sides, or a move in a direction in which all sides agree."""
+    low, high = sides.min(axis=0) - slack, sides.max(axis=0) + slack
+    beyond = np.maximum(low - d, d - high)
+    at = int(np.argmax(beyond))
+    if beyond[at] > 0:
+        index = ", ".join(map(str, np.unravel_index(at, shape)))
+        return f"{where} {k}[{index}] is claimed as {d[at]:.6g}; on its sides it lies between {low[at] + slack:.6g} and {high[at] - slack:.6g}"
+    middle = sides.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(sides - middle, full_matrices=False)
+    span = axes[sizes > slack + np.finfo(float).eps * sizes.max(initial=0.0) * len(d)]
+    rest = d - middle - (d - middle) @ span.T @ span
+    off = float(np.linalg.norm(rest))
+    return f"{where} the claim for {k} is no mixture of its sides: off by {off:.3g} where they all agree" if off > 4 * slack * np.sqrt(len(d)) + 1e-9 * np.linalg.norm(d) else ""
+
+
+def _distinct(sides: Array, slack: float) -> int:
+    """How many different cotangents there are among them."""
+    kept: list[Array] = []
+    for d in sides:
+        if all(np.max(np.abs(d - other), initial=0.0) > 2 * slack for other in kept):
+            kept.append(d)
+    return len(kept)
+
+
+def _moved(s: Subject, u: dict[str, Array], t: float) -> dict[str, Array]:
+    return {k: np.add(x, t * u[k], dtype=x.dtype, casting="same_kind") if k in u else np.copy(x) for k, x in s.primals.items()}
+
+
+def _claim(layer: Subject, primals: dict[str, Array], k: str, dys: Sequence[Array]) -> Array | None:
+    with np.errstate(all="ignore"):
+        d = layer.pullback(primals, dys).get(k)
+    return d if d is not None and np.shape(d) == np.shape(layer.primals[k]) and np.isfinite(d).all() else None
