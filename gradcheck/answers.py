@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from .subjects import Arrays, Subject, Tape, copied
 ROUNDINGS = 64.0          # of an array's largest entry: what another order of summation changes in passing; beyond it, rounding is measured
 SHOWN = 3                 # departures that a reason lists
 
-NONE: Mapping[str, float] = MappingProxyType({})
 Answer = dict[str, Array]             # outputs `y` (or y1, y2, …) and cotangents `dx`, all copies; what was not returned is absent
 
 
@@ -84,7 +82,7 @@ class Question:
     def answer(self) -> Answer:
         return self.ask()
 
-    def departures(self, other: Answer, only: Iterable[str] | None = None, slack: Mapping[str, float] = NONE) -> Iterator[str]:
+    def departures(self, other: Answer, only: Iterable[str] | None = None, slack: Callable[[str], float] = lambda k: 0.0) -> Iterator[str]:
         """Each array in which another answer is not this one, with its most departing entry.
 
         only: the arrays to compare. slack: how far the other answer may be off by the way it was put together.
@@ -94,8 +92,18 @@ class Question:
             if a is None or b is None or a.shape != b.shape:
                 if a is not b:
                     yield f"{k} is {_form(b)}, not {_form(a)}"
-            elif not _same(a, b, slack.get(k, 0.0) + ROUNDINGS * self._eps * _largest(a)) and not _same(a, b, slack.get(k, 0.0) + self.room(k)):
-                yield _first(k, a, b, slack.get(k, 0.0) + self.room(k))
+            elif not self.near(k, b) and not _same(a, b, room := self.room(k) + slack(k)):
+                yield _first(k, a, b, room)
+
+    def near(self, k: str, b: Array) -> bool:
+        """Whether `b` is this array to within what any other order of summation may change; nothing is measured for it."""
+        a = self.answer[k]
+        return a.shape == b.shape and _same(a, b, ROUNDINGS * self._eps * _largest(a))
+
+    def sums(self, total: Answer, part: Question, names: Iterable[str]) -> Iterator[str]:
+        """Each of `names` whose total is not the sum of this answer and the other question's, within the rounding of both."""
+        less = {k: total[k] - part.answer[k] for k in names if k in total and k in part.answer and total[k].shape == part.answer[k].shape}
+        return self.departures(less, names, part.room)
 
     def room(self, k: str) -> float:
         """How far rounding may carry an entry of this array."""
@@ -147,18 +155,17 @@ def attempt(asked: Callable[[], Answer]) -> tuple[Answer, str]:
 
 
 def _same(a: Array, b: Array, room: float) -> bool:
-    """Whether the arrays agree to `room`; entries that are not finite must be the same."""
+    """Whether `b` is `a` to `room`, wherever `a` is finite: an overflow may come out otherwise by rounding."""
     if np.array_equal(a, b, equal_nan=a.dtype.kind in "fc" and b.dtype.kind in "fc"):
         return True
     return bool(np.all(_departure(a, b) <= room))
 
 
 def _departure(a: Array, b: Array) -> Array:
-    """|a − b| entry by entry; infinite where one is not finite and the other is not the same."""
+    """|a − b| entry by entry: 0 where `a` is not finite, infinite where `b` alone is not."""
     with np.errstate(all="ignore"):
         gap = np.abs(np.subtract(a, b, dtype=np.result_type(a, b, np.float64)))
-    alike = (a == b) | ((a != a) & (b != b))
-    return np.where(alike, 0.0, np.where(np.isfinite(gap), gap, np.inf))
+    return np.where(np.isfinite(a), np.where(np.isfinite(gap), gap, np.inf), 0.0)
 
 
 def _first(k: str, a: Array, b: Array, room: float) -> str:

@@ -118,11 +118,13 @@ def _factor(s: Seen) -> Iterator[str]:
         yield f"every entry is the true value × {common:.6g}" + _named(common, s.sizes)
 
 
+POWERS = {"1/{}": -1.0, "{}": 1.0, "1/√{}": -0.5, "√{}": 0.5}
+
+
 def _named(factor: float, sizes: Mapping[str, Size]) -> str:
     """` = 1/n`, where the factor is the size of an axis, or its inverse or root, or the inverse of that."""
-    forms = {f"{a}": n for a, n in sizes.items() if isinstance(n, int) and n > 1}
-    forms = {**{f"1/{a}": 1 / n for a, n in forms.items()}, **forms, **{f"√{a}": n ** 0.5 for a, n in forms.items()}, **{f"1/√{a}": n ** -0.5 for a, n in forms.items()}}
-    near = [name for name, n in forms.items() if abs(abs(factor) - n) <= SAME * n]
+    axes = {a: n for a, n in sizes.items() if isinstance(n, int) and n > 1}
+    near = [form.format(a) for form, power in POWERS.items() for a, n in axes.items() if abs(abs(factor) - n**power) <= SAME * n**power]
     return (" = " + " or ".join(("−" if factor < 0 else "") + name for name in near)) if near else ""
 
 

@@ -42,7 +42,7 @@ def signs(rng: np.random.Generator, shape: Sequence[int], complex_: bool = False
 
 def direction(rng: np.random.Generator, x: Array) -> Array:
     """A tangent at `x`: signs scaled to each entry's own size."""
-    return signs(rng, x.shape, np.iscomplexobj(x)) * scale(x)
+    return np.asarray(signs(rng, x.shape, np.iscomplexobj(x)) * scale(x))
 
 
 def upstream(rng: np.random.Generator, ys: Iterable[Array]) -> tuple[Array, ...]:

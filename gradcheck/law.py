@@ -68,7 +68,7 @@ class Side:
         if "*" in self.terms:
             i = self.terms.index("*")
             j = len(shape) - (len(self.terms) - i - 1)
-            shape = (*shape[:i], shape[i:j], *shape[j:]) if j >= i else ()       # type: ignore[assignment]
+            shape = (*shape[:i], shape[i:j], *shape[j:]) if j >= i else ()       # type: ignore[assignment, arg-type]
         return list(zip(self.terms, shape, strict=True)) if len(shape) == len(self.terms) else None
 
     def shape(self, size: Callable[[str], Size]) -> Shape:
@@ -129,7 +129,8 @@ def resolve(axis: str, axes: Mapping[str, Size], owner: object) -> Size:
     rule = getattr(owner, axis, None)
     if rule is None:
         raise LawError(f"{type(owner).__name__}: axis {axis!r} is no input axis, hyperparameter or method (input axes: {', '.join(axes)})")
-    return rule(*(resolve(a, axes, owner) for a in _arguments(rule))) if callable(rule) else rule
+    size: Size = rule(*(resolve(a, axes, owner) for a in _arguments(rule))) if callable(rule) else rule
+    return size
 
 
 def _arguments(rule: Callable[..., Size]) -> Iterable[str]:

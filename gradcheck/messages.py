@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from .evidence import CaseReport, Entry, Failure, Point, Report, Verdict
+from .evidence import CaseReport, Entry, Failure, Point, Report, Row, Verdict
 
 LINES, COLUMNS = 25, 100
 
@@ -52,23 +52,31 @@ def _target(target: str, name: str) -> str:
 
 
 def summary(report: Report) -> str:
-    """The report in a few lines: the verdict in words, then every row that did not pass."""
-    lines = [verdict_sentence(report)]
-    for case in report.cases:
-        if case.error:
-            lines.append(f"ERROR  {case.name}: {case.error}")
-        lines += [f"\n{row.failure.text}" for row in case.rows if row.failure and row.verdict is Verdict.FAIL]
-        lines += _unfinished(case)
-    return "\n".join(lines)
+    """The report in a few lines: the verdict in words, then of every case what did not pass."""
+    return "\n".join([verdict_sentence(report), *(line for case in report.cases for line in _troubles(case))])
 
 
-def _unfinished(case: CaseReport) -> Iterator[str]:
-    """The rows that neither passed nor failed; those with the same reason in one line."""
-    same: dict[tuple[Verdict, str], list[str]] = {}
+def _troubles(case: CaseReport) -> Iterator[str]:
+    """What is wrong with a case: its error, its first failure in full, and one line for all rows with the same verdict and reason."""
+    if case.error:
+        yield f"ERROR  {case.name}: {case.error}"
+    failed = [row for row in case.rows if row.verdict is Verdict.FAIL]
+    same: dict[tuple[str, str], list[Row]] = {}
     for row in case.rows:
         if row.verdict not in (Verdict.PASS, Verdict.FAIL) and row.reason != case.error:
-            same.setdefault((row.verdict, row.reason), []).append(f"{row.check} of {row.primal}" if row.primal else row.check)
-    return (f"{verdict.upper()}  {case.name}: {', '.join(where)}: {reason}" for (verdict, reason), where in same.items())
+            same.setdefault((row.verdict.upper(), row.reason), []).append(row)
+    yield from (f"{verdict}  {case.name}: {_where(rows)}: {reason}" for (verdict, reason), rows in same.items())
+    yield from (f"\n{row.failure.text}" for row in failed[:1] if row.failure)
+    if failed[1:]:
+        yield f"FAIL  {case.name}: also {_where(failed[1:])}"
+
+
+def _where(rows: Iterable[Row]) -> str:
+    """`adjoint of W, b; pure`: each check with what it judged."""
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        of.setdefault(row.check, []).append(row.primal)
+    return "; ".join(f"{check} of {', '.join(filter(None, primals))}" if any(primals) else check for check, primals in of.items())
 
 
 def verdict_sentence(report: Report) -> str:

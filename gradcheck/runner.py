@@ -12,6 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -98,17 +99,18 @@ def _spread(cases: Sequence[Case], plan: Plan, executor: Executor, progress: Pro
     found: dict[int, CaseReport] = {}
     for future in as_completed(order):
         case, crash = cases[order[future]], future.exception()
-        found[order[future]] = (future.result() if crash is None else
+        found[order[future]] = (msgspec.convert(future.result(), CaseReport) if crash is None else
                                 CaseReport(name=case.name, target=case.target, error=f"the worker crashed: {type(crash).__name__}: {crash}"))
         progress(case.name, len(found), len(cases))
     return iter([found[i] for i in sorted(found)])
 
 
-def judge_target(target: str, name: str, plan: Plan) -> CaseReport:
-    """A work unit: find the case again and judge it; picklable both ways and safe to repeat. What the layer prints is no result: it goes to stderr."""
+def judge_target(target: str, name: str, plan: Plan) -> Any:
+    """A work unit: find the case again and judge it; plain values both ways, safe to repeat. What the layer prints is no result: it goes to stderr."""
     from .targets import find
     with redirect_stdout(sys.stderr):
-        return judge_case(next(c for c in find(target).cases if c.name == name), plan)
+        found = judge_case(next(c for c in find(target).cases if c.name == name), plan)
+    return msgspec.to_builtins(found, enc_hook=np.generic.item)      # a pickled struct would no longer know which fields are defaults
 
 
 def judge_case(case: Case, plan: Plan) -> CaseReport:
@@ -282,10 +284,10 @@ def _unseen(judged: Iterable[CaseReport]) -> Iterator[NotChecked]:
 
 
 def blame(error: BaseException) -> str:
-    """The exception with the last line of theirs that it came through."""
-    ours = str(Path(__file__).parent)
+    """The exception with the last line of theirs that it came through: neither ours nor NumPy's."""
+    tools = tuple(str(Path(file).parent) for file in (__file__, np.__file__))
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if not f.filename.startswith(ours)] or frames
+    theirs = [f for f in frames if not f.filename.startswith(tools)] or frames
     where = f" (at {Path(theirs[-1].filename).name}:{theirs[-1].lineno}: {theirs[-1].line})" if theirs else ""
     return f"{type(error).__name__}: {str(error) or 'no message'}{where}"
 

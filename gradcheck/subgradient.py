@@ -122,7 +122,7 @@ def _verified(field: Field, layer: Subject, k: str, d: Array, dys: Sequence[Arra
         slopes.append(sum(dot(dy, (a - b) / (2 * h)) for dy, a, b in zip(dys, up, down, strict=True)))
     size = max(float(np.max(np.abs(y), initial=0.0)) for y in field.ys) + abs(slopes[0]) * step
     noise = MARGIN * (field.eps * size / step + abs(slopes[0] - slopes[1]) + np.finfo(layer.primals[k].dtype).eps * float(np.sum(np.abs(d * v))))
-    return abs(slopes[1] - dot(d, v)) <= noise
+    return bool(abs(slopes[1] - dot(d, v)) <= noise)
 
 
 def _outside(d: Array, sides: Array, slack: float, where: str, shape: tuple[int, ...], k: str) -> str:

@@ -1,5 +1,6 @@
 """Layers in NumPy, forward and backward written by hand. This page is the table of contents."""
 # ruff: noqa: F401
+# mypy: implicit-reexport
 from .activations import ACTIVATIONS, Activation, activation
 from .attention import DotProductAttention
 from .base import Layer, Slot, Vars, buffer, hyper, noise, param

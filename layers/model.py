@@ -97,6 +97,19 @@ def _family(layer: Any) -> Iterator[Any]:
         yield from _family(child)
 
 
+@contextmanager
+def mode(whole: Any, training: bool) -> Iterator[None]:
+    """All layers of a network training or not, for a while."""
+    before = [(layer, layer.training) for layer in _family(whole)]
+    for layer, _ in before:
+        layer.training = training
+    try:
+        yield
+    finally:
+        for layer, flag in before:
+            layer.training = flag
+
+
 class Training:
     """Fitting and using whatever has `forward`, `backward`, `update`, `flush_gradients` and `children`, the layers in it that have a mode."""
     forward: Any
@@ -114,9 +127,9 @@ class Training:
         """
         train, held = split((X, Y), (1 - validation_split, validation_split), self.rng)
         history: dict[str, list[float]] = {}
-        with _bar(epochs * len(list(batches(train, batch_size))), progress) as advance:
+        with bar(epochs * len(list(batches(train, batch_size))), progress) as advance:
             for epoch in range(epochs):
-                with self._mode(True):
+                with mode(self, True):
                     scores = _mean([self._step(x, y, advance) for x, y in batches(train, batch_size, self.rng)])
                 if size(held):
                     scores |= {f"val_{k}": v for k, v in self.evaluate(*held).items()}
@@ -140,7 +153,7 @@ class Training:
 
     def predict(self, X: Any, batch_size: int | None = None) -> Array:
         """The outputs for all rows, as in evaluation; nothing is retained and no mode changes."""
-        with self._mode(False):
+        with mode(self, False):
             return np.concatenate([self.forward(x, retain_derived=False) for x, in batches((X,), batch_size)])
 
     def evaluate(self, X: Any, Y: Any, batch_size: int | None = None) -> dict[str, float]:
@@ -151,17 +164,6 @@ class Training:
         rules = {m if isinstance(m, str) else getattr(m, "__name__", str(m)): metric(m) for m in self.metrics}
         return {"loss": loss(self.loss)(t, y)} | {name: float(rule(t, y)) for name, rule in rules.items()}
 
-    @contextmanager
-    def _mode(self, training: bool) -> Iterator[None]:
-        before = [(layer, layer.training) for layer in _family(self)]
-        for layer, _ in before:
-            layer.training = training
-        try:
-            yield
-        finally:
-            for layer, flag in before:
-                layer.training = flag
-
 
 def _mean(scores: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
     """The mean over batches, each with as many votes as it has rows."""
@@ -170,7 +172,7 @@ def _mean(scores: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
 
 
 @contextmanager
-def _bar(total: int, show: bool) -> Iterator[Callable[[dict[str, float]], None]]:
+def bar(total: int, show: bool) -> Iterator[Callable[[dict[str, float]], None]]:
     """A progress bar on the terminal's error stream; what it yields moves it on and shows the scores."""
     from rich.console import Console
     from rich.progress import Progress, TextColumn

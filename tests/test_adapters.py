@@ -131,6 +131,24 @@ class Lazy(Dictionaries):
         return super().forward(x)
 
 
+class Lists:
+    """params and grads are lists, the gradients written into arrays that are there from the start."""
+
+    def __init__(self, wrong=False):
+        self.wrong, self.params = wrong, [np.random.randn(4, 3), np.zeros(3)]
+        self.grads = [np.zeros_like(p) for p in self.params]
+
+    def forward(self, x):
+        W, b = self.params
+        self.x, self.out = x, np.tanh(x @ W + b)
+        return self.out
+
+    def backward(self, dout):
+        dz = dout if self.wrong else dout * (1 - self.out ** 2)
+        self.grads[0][...], self.grads[1][...] = self.x.T @ dz, dz.sum(0)
+        return dz @ self.params[0].T
+
+
 STYLES = [(Dictionaries, None), (Attributes, None), (Suffixes, None), (Cached, None), (closures, None), (Boxes, None), (Tuple, ["W", "b"]), (Lazy, None)]
 
 
@@ -162,6 +180,15 @@ def test_what_was_recognised_is_said(style, params):
     assert "W (" in " ".join(s.facts.notes)
     roles = {(a.name, a.role) for a in s.ledger()}
     assert {("x", "input"), ("W", "parameter"), ("y", "output"), ("dW", "cotangent")} <= roles
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_lists_of_parameters(wrong):
+    s = personal.Personal(lambda: Lists(wrong), ["n 4"]).build(Point(seed=4))
+    assert s.differentiable == ("x", "params0", "params1") and np.all(s.primals["params1"] != 0)
+    dy = np.ones((3, 3))
+    got, want = s.pullback(s.primals, [dy]), truth({"x": s.primals["x"], "W": s.primals["params0"], "b": s.primals["params1"]}, dy)
+    assert np.allclose(got["params0"], want["W"]) is np.allclose(got["x"], want["x"]) is not wrong
 
 
 def test_params_restrict_what_is_trained():
@@ -567,8 +594,8 @@ def test_a_faulty_layer_can_be_seen_to_change_its_primals():
 def test_code_is_a_persons_to_run():
     family = numpy_ml.NumpyML(lambda act: ListLayer(act), ["n d"], options={"act": {"none": None, "tanh": np.tanh}})
     code = family.code(Point(options={"act": "tanh"}))
-    assert "lambda act: ListLayer(act)" in code and "act=tanh" in code and "layer.backward(dy)" in code
-    scope = {"ListLayer": ListLayer, "tanh": np.tanh, "dy": np.ones((3, 2))}
+    assert "lambda act: ListLayer(act)" in code and "act=np.tanh" in code and "layer.backward(dy)" in code
+    scope = {"ListLayer": ListLayer, "dy": np.ones((3, 2))}
     exec(code, scope)
     assert scope["dx"].shape == (3, 4)
 

@@ -96,6 +96,7 @@ TORCH = {"SGD": ("SGD", {"lr": 0.1, "momentum": 0.9}, {}), "AdaGrad": ("Adagrad"
          "RMSProp": ("RMSprop", {"lr": 0.01, "decay": 0.8}, {"alpha": 0.8, "eps": 1e-7}), "Adam": ("Adam", {"lr": 0.05}, {"eps": 1e-7})}
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_equal_pytorch(name):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference of this test")

@@ -12,6 +12,8 @@ from layers import ACTIVATIONS, Layer, Vars, activation
 torch = pytest.importorskip("torch", reason="PyTorch is the reference of these tests; `make test-frameworks` installs it")
 F = torch.nn.functional
 
+pytestmark = pytest.mark.frameworks
+
 RELATIVE = 1e-10                     # of the largest entry of each array: some hundred roundings of float64
 TRIALS = 25
 

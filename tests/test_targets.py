@@ -9,7 +9,6 @@ from user_files import HEAD, PERSONAL, RAISES, RIGHT, WRONG
 from gradcheck.evidence import Point
 from gradcheck.targets import TargetError, find
 
-
 pytestmark = pytest.mark.usefixtures("folder")
 
 

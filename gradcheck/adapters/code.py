@@ -46,12 +46,17 @@ def summary_of(layer: Any) -> str:
 
 def construction(factory: Any, options: Mapping[str, Any]) -> list[str]:
     """The lines that build the layer: an import where the factory has a name, else the text of the lambda."""
-    given = ", ".join(f"{k}={getattr(v, '__name__', None) or repr(v)}" for k, v in options.items())
+    given = ", ".join(f"{k}={_named(v)}" for k, v in options.items())
     name = getattr(factory, "__qualname__", "")
     if name.isidentifier() and importable(factory):
         return [f"from {factory.__module__} import {name}", f"layer = {name}({given})"]
     text = name if name.isidentifier() else f"({lambda_of(factory) or 'factory'})"
     return [f"# names as in {source_of(factory) or 'the file of cases'}", f"layer = {text}({given})"]
+
+
+def _named(value: Any) -> str:
+    name = getattr(value, "__name__", "")
+    return f"np.{name}" if name and getattr(np, name, None) is value else name or repr(value)
 
 
 def importable(thing: Any) -> bool:

@@ -25,6 +25,8 @@ def coarse(x: Array) -> Array:
 
 def sample(domain: Domain, shape: Shape, rng: np.random.Generator) -> Array:
     """Entries of a domain in general position: normal values, shifted or squeezed between the bounds, never on an open one."""
+    if domain.choices:
+        return rng.choice(np.array(domain.choices), shape)
     if domain.integer:
         low = math.ceil(domain.low) + (not domain.closed[0] and domain.low == math.ceil(domain.low))
         high = math.floor(domain.high) - (not domain.closed[1] and domain.high == math.floor(domain.high))

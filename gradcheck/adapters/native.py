@@ -13,7 +13,7 @@ import numpy as np
 from ..evidence import Array as Line
 from ..evidence import Point
 from ..law import Law, Shape, ShapeError, Side
-from ..subjects import Array, Arrays, Facts, Subject, generator
+from ..subjects import Array, Arrays, Facts, Subject, copied, generator
 from . import adapter
 from .code import source_of
 from .foreign import generic
@@ -71,10 +71,8 @@ class Native:
         moving = tuple(k for k, v in primals.items() if v.dtype.kind in "fc" and (k in xs or k in own["parameter"]))
         made = Subject(self.name, primals, moving, lambda: PureTape(pure), point, FACTS, tuple(xs), law, layer.out_shapes(*shapes),
                        lambda: self._shell(point), self.build, lambda: _ledger(pure, primals, layer, law), self.source)
-        if not hasattr(layer, "flush_gradients"):
-            return made
         ways = {how: partial(ShellTape, self._shell, point, pure, how) for how in ("", *FEWER)}
-        return dataclasses.replace(made, stateful=ways.pop(""), fewer=ways)
+        return dataclasses.replace(made, stateful=ways.pop(""), fewer=ways) if _holds(ways[""], primals, own["noise"]) else made
 
     def code(self, point: Point) -> str:
         """`Dense(n_out=2, act_fn='relu') at x (3, 2)`: what a person types to see it again."""
@@ -171,6 +169,17 @@ class ShellTape:
     def _inputs(self, dx: Any) -> dict[str, Array | None]:
         """What backward returned for the inputs; a cell returns that of its first alone, and carries the others itself."""
         return dict(zip(self.pure.inputs, dx if isinstance(dx, tuple | list) else (dx,), strict=False))
+
+
+def _holds(shell: Callable[[], ShellTape], primals: Arrays, noise: Arrays) -> bool:
+    """Whether there is a stateful layer that can be handed its noise. One of several layers draws the noise of each for itself."""
+    try:
+        tape = shell()
+        with np.errstate(all="ignore"):
+            tape.forward(copied(primals)) if noise else None
+        return hasattr(tape.layer, "flush_gradients") and all(np.array_equal(tape.layer.tape[-1].p.get(k), v) for k, v in noise.items())
+    except Exception:                                      # a layer that fails here fails in every check, and they say how
+        return False
 
 
 def input_names(count: int) -> tuple[str, ...]:

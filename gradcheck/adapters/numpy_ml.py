@@ -62,7 +62,7 @@ class Driver(Dialect):
             return [self.exit(dy) for dy in reversed(dys)][::-1], self.layer.gradients
         several = len(dys) > self.calls[-1]      # one upstream for each forward on this tape
         dxs = self.exit(*self._upstream(list(dys) if several else dys))
-        return (dxs[-1] if several else dxs), self.layer.gradients
+        return (dxs[-1] if several and isinstance(dxs, list) else dxs), self.layer.gradients
 
     def facts(self) -> Facts:
         notes = [f"recognised by {', '.join(PROTOCOL)}", "gradients add up"]

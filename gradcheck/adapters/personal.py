@@ -137,7 +137,7 @@ class Driver(Dialect):
         found: dict[str, list[tuple[Place, list[Place | None]]]] = {}
         for place in steady:
             lying: list[Place | None] = [*gradients(self.layer, place)]
-            if not lying and (_spelled(own, place.key) is not None or self.params is not None):
+            if not lying and (_spelled(own, name_of(place)) is not None or self.params is not None):
                 lying = [None]
             found.setdefault(name_of(place), []).append((place, lying))
         taken = {g for candidates in found.values() for _, lying in candidates for g in lying if g}

@@ -1,4 +1,4 @@
-"""Where an afternoon's layer keeps its parameters and their gradients: dictionaries, attributes, small objects, a closure's variables."""
+"""Where an afternoon's layer keeps its parameters and their gradients: dictionaries, lists, attributes, small objects, a closure's variables."""
 from __future__ import annotations
 
 import types
@@ -18,13 +18,15 @@ CLOSURE = "closure"
 
 @dataclass(frozen=True)
 class Place:
-    """An entry of a layer: of one of its dictionaries or boxes (`holder`), of the layer itself (""), or of its functions' closure."""
+    """An entry of a layer: of one of its dictionaries, lists or boxes (`holder`), of the layer itself (""), or of its functions' closure."""
     holder: str
-    key: str
+    key: str | int
 
     def read(self, layer: Any) -> Any:
         """What is there; None if nothing is."""
         held = holder_of(layer, self.holder)
+        if isinstance(self.key, int):
+            return held[self.key] if isinstance(held, list) and self.key < len(held) else None
         return held.get(self.key) if isinstance(held, Mapping) else getattr(held, self.key, None)
 
     def write(self, layer: Any, value: Any) -> None:
@@ -32,14 +34,19 @@ class Place:
         old = self.read(layer)
         value = value if isinstance(old, np.ndarray) else value.item()
         for place in [self, *(p for p in places(layer) if isinstance(old, np.ndarray) and p.read(layer) is old and p != self)]:
-            held = holder_of(layer, place.holder)
-            if isinstance(held, MutableMapping):
-                held[place.key] = value
+            held: Any = holder_of(layer, place.holder)
+            if isinstance(held, MutableMapping | list):
+                held[place.key] = value                      # type: ignore[index]
             else:
-                setattr(held, place.key, value)
+                setattr(held, str(place.key), value)
+
+    @property
+    def boxed(self) -> bool:
+        """Whether it lies in a small object of its own."""
+        return self.key in BOXES[0] + BOXES[1] and self.holder not in ("", CLOSURE, *DICTIONARIES[0], *DICTIONARIES[1])
 
     def __str__(self) -> str:
-        return self.key if self.holder in ("", CLOSURE) else f"{self.holder}.{self.key}" if self.key in BOXES[0] + BOXES[1] else f"{self.holder}[{self.key!r}]"
+        return f"{self.holder}.{self.key}" if self.boxed else str(self.key) if self.holder in ("", CLOSURE) else f"{self.holder}[{self.key!r}]"
 
 
 class Cells(MutableMapping[str, Any]):
@@ -79,6 +86,8 @@ def places(layer: Any) -> Iterator[Place]:
             yield Place("", name)
         elif isinstance(value, Mapping):
             yield from (Place(name, k) for k, v in value.items() if isinstance(k, str) and numeric(v))
+        elif isinstance(value, list):
+            yield from (Place(name, i) for i, v in enumerate(value) if isinstance(v, np.ndarray) and numeric(v))
         else:
             yield from (Place(name, k) for k in BOXES[0] if isinstance(getattr(value, k, None), np.ndarray))
     yield from (Place(CLOSURE, k) for k, v in holder_of(layer, CLOSURE).items() if numeric(v))
@@ -88,18 +97,21 @@ def gradients(layer: Any, place: Place) -> Iterator[Place]:
     """The places where the gradient of what is at `place` may lie, and something numeric does."""
     holder, key = place.holder, place.key
     spelled = [s.format(key) for s in SPELLINGS]
-    if holder in ("", CLOSURE):
-        found = [Place(holder, k) for k in spelled] + [Place(g, k) for g in DICTIONARIES[1] for k in [key, *spelled]]
-    elif key in BOXES[0]:
+    beside = [Place(g, k) for g in DICTIONARIES[1] for k in [key, *spelled]]
+    if isinstance(key, int):
+        found = [Place(g, key) for g in (*DICTIONARIES[1], *(s.format(holder) for s in SPELLINGS))]
+    elif place.boxed:
         found = [Place(holder, k) for k in BOXES[1]]
+    elif holder in ("", CLOSURE):
+        found = [*(Place(holder, k) for k in spelled), *beside]
     else:
-        found = [Place(g, k) for g in DICTIONARIES[1] for k in [key, *spelled]] + [Place("", k) for k in spelled]
+        found = [*beside, *(Place("", k) for k in spelled)]
     return (g for g in found if numeric(g.read(layer)))
 
 
 def name_of(place: Place) -> str:
-    """The parameter's name: its key, or the attribute that holds its box."""
-    return place.holder if place.key in BOXES[0] and place.holder not in ("", CLOSURE, *DICTIONARIES[0]) else place.key
+    """The parameter's name: its key, the attribute that holds its box, or the list's name with its index."""
+    return place.holder if place.boxed else f"{place.holder}{place.key}" if isinstance(place.key, int) else place.key
 
 
 def numeric(value: Any) -> bool:

@@ -38,11 +38,10 @@ def _in_turn(s: Subject, a: Question, b: Question) -> Evidence:
     tape.forward(copied(a.primals))
     after = b.ask(tape)
     s.counter.forward += 1
-    own = [cotangent(k) for k in s.differentiable if k not in s.inputs]
+    own = [k for k in map(cotangent, s.differentiable) if k not in map(cotangent, s.inputs)]
     moving = [k for k in own if k in after and k in a.answer and a.answer[k].any()]
-    adds = [k for k in moving if list(b.departures(after, [k])) and not list(b.departures(after | {k: after[k] - a.answer[k]}, [k]))]
-    taken = after | {k: after[k] - a.answer[k] for k in adds}
-    wrong = list(b.departures(taken))
+    adds = [k for k in moving if list(b.departures(after, [k])) and not list(b.sums(after, a, [k]))]
+    wrong = list(b.departures(after, [k for k in b.answer if k not in adds]))
     if adds and len(adds) < len(moving):
         wrong.append(f"{', '.join(adds)} add up over calls, {', '.join(k for k in moving if k not in adds)} do not")
     does, declared = ADD if adds else OVERWRITE, s.convention.get("gradients")
@@ -77,8 +76,8 @@ def _listed(s: Subject, stateful: object, a: Question, b: Question) -> Iterator[
 def _wrong(s: Subject, a: Question, b: Question, alone: Sequence[Answer], dxs: Sequence[dict[str, Array | None]], gradients: dict[str, Array]) -> Iterator[str]:
     for q, single, dx in zip((a, b), alone, dxs, strict=True):
         yield from q.departures(q.answer | {k: v for k, v in cotangents(s, dx).items() if k in single}, single.keys() & q.answer.keys())
-    less = {cotangent(k): g - alone[0][cotangent(k)] for k, g in gradients.items() if cotangent(k) in alone[0]}
-    yield from b.departures(b.answer | less, less)
+    total = {cotangent(k): g for k, g in gradients.items()}
+    yield from b.sums(total, a, [k for k in total if k in a.answer])
 
 
 def _alone(s: Subject, tape: Stateful, q: Question) -> Answer:

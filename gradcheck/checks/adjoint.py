@@ -226,7 +226,7 @@ def _is_twin(twin: Field, field: Field) -> bool:
         return False
     same = all(w.dtype.itemsize >= 8 and np.allclose(w, n, rtol=demand_of(field.eps), atol=demand_of(field.eps) * np.max(np.abs(w), initial=0))
                for w, n in zip(wide, narrow, strict=True))
-    return same and twin.precision < 1e3 * np.finfo(np.float64).eps
+    return bool(same and twin.precision < 1e3 * np.finfo(np.float64).eps)
 
 
 def _sweep(m: Measured) -> Sweep:

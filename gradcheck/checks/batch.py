@@ -1,15 +1,15 @@
 """What a row gets does not depend on the rows beside it."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
-from ..answers import Answer, Question, attempt, cotangent, found
+from ..answers import Answer, Question, attempt, cotangent, forward, found, outputs, shuffled
 from ..evidence import Evidence
-from ..inner import Array, eps_of
+from ..inner import Array
 from ..subjects import Subject
 from . import check
 
@@ -28,7 +28,7 @@ def batch(s: Subject) -> Iterator[Evidence]:
     Cannot see: what is wrong alike for every row. How to fix: sum over the batch; count rows, not blocks.
     """
     rows = Rows.of(s)
-    if rows is None:
+    if rows is None or not rows.independent:
         return
     n = rows.n
     if n > 1:
@@ -63,6 +63,15 @@ class Rows:
         """Entries of a row of the largest array."""
         return max(a.size // self.n for a in [*(self.subject.primals[k] for k in self.split), *self.whole.dys])
 
+    @property
+    def independent(self) -> bool:
+        """Whether the forward pass treats rows by themselves: another batch below this one changes nothing in this one's outputs."""
+        other = shuffled(self.subject, "batch")
+        both = {k: np.concatenate([x, other[k]]) if k in self.split else x for k, x in self.whole.primals.items()}
+        ys, refused = attempt(lambda: outputs(forward(self.subject, self.subject.tape(), both)))
+        mine = {k: y[:self.n] for k, y in ys.items() if y.shape[:1] == (2 * self.n,)}
+        return not refused and not list(self.whole.departures(mine, [k for k in self.whole.answer if k.startswith("y")]))
+
     def take(self, rows: Array) -> Question:
         """The question for these rows alone."""
         primals = {k: x[rows] if k in self.split else x for k, x in self.whole.primals.items()}
@@ -71,16 +80,14 @@ class Rows:
     def evidence(self, how: str, parts: Sequence[Array]) -> Iterator[Evidence]:
         """The parts in one call against each alone; nothing where they are refused, or the forward pass mixes them."""
         whole = self.take(np.concatenate(parts))
-        answers = {len(p): p for p in parts}
-        apart, refused = {}, ""
-        for size, p in answers.items():
-            apart[size], said = attempt(self.take(p).ask)
-            refused = refused or said
-        if refused or attempt(lambda: whole.answer)[1]:
+        asked = {p.tobytes(): attempt(self.take(p).ask) for p in {p.tobytes(): p for p in parts}.values()}
+        if any(refused for _, refused in asked.values()) or attempt(lambda: whole.answer)[1]:
             return
-        put = self.together([apart[len(p)] for p in parts])
+        apart = [asked[p.tobytes()][0] for p in parts]
+        put = self.together(apart)
         if not list(whole.departures(put, [k for k in put if k.startswith("y")])):
-            yield found("batch", how, (f"taken apart, {w}" for w in whole.departures(put, [k for k in put if not k.startswith("y")], self.slack(apart, parts))))
+            rest = [k for k in put if not k.startswith("y")]
+            yield found("batch", how, (f"taken apart, {w}" for w in whole.departures(put, rest, partial(self.slack, sum(map(len, parts))))))
 
     def together(self, answers: Sequence[Answer]) -> Answer:
         """Rows one below the other; what belongs to all rows, summed."""
@@ -88,11 +95,10 @@ class Rows:
         return {k: (np.concatenate if k.startswith("y") or k in rowwise else np.add.reduce)([a[k] for a in answers])   # type: ignore[operator]
                 for k in answers[0] if all(k in a for a in answers)}
 
-    def slack(self, apart: Mapping[int, Answer], parts: Sequence[Array]) -> dict[str, float]:
-        """What N addends summed one by one may be off by, (N − 1) · eps / 2 of their sizes' sum: copies of a row round alike, so it adds up."""
-        addends = sum(len(p) for p in parts) * max(dy.size // self.n for dy in self.whole.dys)
-        sizes = {k: sum(float(np.max(np.abs(apart[len(p)][k]), initial=0.0)) for p in parts) for k in self.whole.answer if all(k in a for a in apart.values())}
-        return {k: addends * eps_of([self.whole.answer[k]]) / 2 * size for k, size in sizes.items() if k not in map(cotangent, self.split)}
+    def slack(self, rows: int, k: str) -> float:
+        """What N addends summed one by one may be off by: copies of a row round alike, so that N / 2 roundings of every addend add up."""
+        addends = rows * max(dy.size // self.n for dy in self.whole.dys)
+        return 0.0 if k in map(cotangent, self.split) else addends / 2 * rows / self.n * self.whole.room(k)
 
     def emptied(self) -> Iterator[Evidence]:
         """No rows: no output, and cotangents of zero. A layer that refuses an empty batch in words is right too."""

@@ -40,9 +40,9 @@ def _summed(s: Subject, a: Question, b: Question) -> Evidence:
     _forward(s, tape, a)
     yb = _forward(s, tape, b)
     both = backward(s, tape, [np.copy(dy) for dy in (*a.dys, *b.dys)])
-    own = [cotangent(k) for k in s.differentiable if k not in s.inputs]
-    less = {k: both[k] - a.answer[k] for k in own if k in both and k in a.answer}
-    return found("interleave", "one layer", b.departures(yb | both | less))
+    own = [k for k in map(cotangent, s.differentiable) if k in b.answer and k not in map(cotangent, s.inputs)]
+    rest = [k for k in b.answer if k not in own]
+    return found("interleave", "one layer", [*b.departures(yb | both, rest), *b.sums(both, a, own)])
 
 
 def _forward(s: Subject, tape: Tape, q: Question) -> Answer:

@@ -17,7 +17,8 @@ from .adjoint import Trial, misfit
 def jacobian(s: Subject) -> Iterator[Evidence]:
     """(J′dy)_i = ⟨dy, J e_i⟩ for every entry i of every primal of at most 200 entries, one upstream dy.
 
-    Sees nothing that `adjoint` does not, at 18 forwards an entry: it shows the whole picture of a mistake. It runs by name.
+    At 18 forwards an entry it shows the whole picture of a mistake, and runs by name.
+    Cannot see: anything that `adjoint` does not.
     How to fix: read the map of errors; a row, a border or a diagonal says which index is wrong.
     """
     trial = Trial(s)

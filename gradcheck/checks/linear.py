@@ -42,6 +42,8 @@ def linear(s: Subject) -> Iterator[Evidence]:
 def _evidence(k: str, x: Array, pulled: list[Array | None], rounding: float, measured: Callable[[], float]) -> Evidence:
     if any(d is None or misfit(d, x) for d in pulled):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="a cotangent is missing or mis-shaped: see `shapes`")
+    if not all(np.isfinite(d).all() for d in pulled[:2] if d is not None):
+        return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="the cotangent is not finite here: see `adjoint` and `values`")
     at_u, at_v, at_power, at_zero, at_both = (np.asarray(d, np.result_type(d, np.float64)) for d in pulled if d is not None)
     a, b = GENERAL
     gaps: Mapping[str, tuple[float, float]] = {

@@ -19,8 +19,9 @@ def network(s: Subject) -> Iterator[Evidence]:
     """g(x) = f(x) + f(x/2), one layer with its weights used twice, both forwards before both backwards: `adjoint` of g.
 
     A diamond: x feeds two branches that share all parameters, and their cotangents meet again.
-    Sees nothing that `adjoint` with `interleave` and `accumulate` does not; it shows the whole at work, and runs by name.
-    How to fix: see those.
+    It shows the whole at work, and runs by name.
+    Cannot see: anything that `adjoint` with `interleave` and `accumulate` does not.
+    How to fix: as they say.
     """
     real = [k for k in s.inputs if k in s.differentiable]
     yield from adjoint(replace(s, name=f"{s.name} twice", tape=lambda: Diamond((s.tape(), s.tape()), real)))

@@ -23,7 +23,8 @@ def options(s: Subject) -> Iterator[Evidence]:
     """`adjoint` and `shapes` at this point's sizes, over all combinations of option values up to 64, else over every pair of values.
 
     A run draws options so that each value occurs as often as any other, and judges `adjoint` and `shapes` there; this check
-    adds the combinations. It sees nothing else, and runs by name. A combination that does not fit the sizes is counted.
+    adds the combinations. It runs by name. A combination that does not fit the sizes is counted.
+    Cannot see: anything that `adjoint` and `shapes` do not at the combination where it shows.
     How to fix: the options that are named, one by one from their simplest value.
     """
     found: dict[str, list[Evidence]] = {}
@@ -40,7 +41,8 @@ def options(s: Subject) -> Iterator[Evidence]:
     for k, seen in found.items():
         verdict = gravest(e.verdict for e in seen if e.verdict is not Verdict.UNDECIDED)
         worst = next(e for e in seen if e.verdict is verdict or verdict is Verdict.SKIPPED)
-        yield changed(worst, check="options", primal=k, notes=(f"{len(seen)} judgements; {unfit} combinations do not fit these sizes",), resolution=None, sweep=None)
+        notes = (f"{len(seen)} judgements; {unfit} combinations do not fit these sizes",)
+        yield changed(worst, check="options", primal=k, notes=notes, resolution=None, sweep=None)
 
 
 def covering(domains: Mapping[str, Sequence[Any]]) -> Iterator[Options]:

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..answers import Answer, Question, cotangent, found
+from ..answers import Question, attempt, cotangent, found
 from ..evidence import Evidence
 from ..inner import Array
 from ..subjects import Subject
@@ -25,7 +25,7 @@ def _mask(s: Subject) -> str:
 
 @check("state", since="0.1.0", applies=lambda s: _mask(s) in s.primals and s.ledger is not None)
 def padding(s: Subject) -> Iterator[Evidence]:
-    """With the end of an axis masked, what stands there changes no output and no cotangent, and its own cotangent is 0.
+    """With the end of an axis masked, what stands there changes nothing else, its cotangent is 0, and it may as well be cut off.
 
     The convention "padding" names the primal that masks: an array with true or 1 where an entry counts, or integers, which
     say how many entries of the axis behind their own count. The names of axes tell which arrays share a masked axis;
@@ -35,27 +35,59 @@ def padding(s: Subject) -> Iterator[Evidence]:
     """
     axes, name = _axes(s), _mask(s)
     own = axes.get(name, [])
-    lengths = s.primals[name].dtype.kind in "iu"
-    for axis in _behind(own, axes) if lengths else own:
-        size = next((a.shape[_at(axes[k], axis)] for k, a in s.primals.items() if axis in axes.get(k, ())), 0)
+    for axis in _behind(own, axes) if s.primals[name].dtype.kind in "iu" else own:
+        size = next((x.shape[_at(axes[k], axis)] for k, x in s.primals.items() if axis in axes.get(k, ())), 0)
         if axis != "*" and size > 1:
-            yield from _tail(s, axes, name, axis, size)
+            last = Last(axes, axis)
+            yield found("padding", axis, _wrong(s, last, {**s.primals, name: last.set(name, s.primals[name], 0) if axis in own else
+                                                          np.minimum(s.primals[name], size - 1)}, name))
 
 
-def _tail(s: Subject, axes: Axes, name: str, axis: str, size: int) -> Iterator[Evidence]:
-    """The last entry along `axis` masked: the same with other contents there."""
-    mask = np.minimum(s.primals[name], size - 1) if axis not in axes[name] else _filled(s.primals[name], axes[name], axis, 0)
-    whole = Question.at(s, "padding", {**s.primals, name: mask})
-    names = list(axes)
-    dys = tuple(_filled(dy, axes.get(k, []), axis, 0) for k, dy in zip([k for k in names if k.startswith("y")], whole.dys, strict=False))
-    whole = replace(whole, dys=dys if len(dys) == len(whole.dys) else whole.dys)
-    ruled = [k for k in s.inputs if axis in axes.get(k, ()) and k != name and s.primals[k].dtype.kind == "f"]
+def _wrong(s: Subject, last: Last, masked: dict[str, Array], name: str) -> Iterator[str]:
+    """The last entry masked: its own cotangents, then other contents there, then nothing there."""
+    whole = Question.at(s, "padding", masked)
+    ys = [k for k in whole.answer if k.startswith("y")]
+    whole = replace(whole, dys=tuple(last.set(k, dy, 0) for k, dy in zip(ys, whole.dys, strict=True)))
+    ruled = [k for k in s.inputs if last.has(k) and k != name and s.primals[k].dtype.kind == "f"]
+    yield from (f"the cotangent of {k} is not 0 where {last.axis} is masked" for k in ruled
+                if cotangent(k) in whole.answer and last.of(k, whole.answer[cotangent(k)]).any())
     rng = s.rng("garbage")
-    other = {k: _filled(x, axes[k], axis, GARBAGE * rng.standard_normal(x.shape)) if k in ruled else x for k, x in whole.primals.items()}
-    answer = replace(whole, primals=other).ask()
-    seen = {k: v for k, v in answer.items()} | {k: _filled(v, axes.get(k, []), axis, whole.answer[k]) for k, v in answer.items() if k.startswith("y")}
-    own = [f"the cotangent of {k} is not 0 where {axis} is masked" for k in ruled if _part(whole.answer, cotangent(k), axes[k], axis).any()]
-    yield found("padding", axis, [*own, *(f"with other contents where {axis} is masked, {w}" for w in whole.departures(seen))])
+    other = replace(whole, primals=masked | {k: last.set(k, masked[k], GARBAGE * rng.standard_normal(masked[k].shape)) for k in ruled}).ask()
+    same = other | {k: last.set(k, other[k], whole.answer[k]) for k in ys}
+    yield from (f"with other contents where {last.axis} is masked, {w}" for w in whole.departures(same))
+    short = replace(whole, primals={k: last.cut(k, x) for k, x in masked.items()}, dys=tuple(last.cut(k, dy) for k, dy in zip(ys, whole.dys, strict=True)))
+    answer, refused = attempt(lambda: short.answer)
+    if not refused and all(answer[k].shape == last.cut(k, whole.answer[k]).shape for k in ys):
+        long = {k: last.cut(k if k in ys else k.removeprefix("d"), v) for k, v in whole.answer.items()}
+        yield from (f"against the same with the end of {last.axis} cut off, {w}" for w in short.departures(long))
+
+
+@dataclass(frozen=True)
+class Last:
+    """The last entry along an axis, of arrays whose axes have names."""
+    axes: Axes
+    axis: str
+
+    def has(self, k: str) -> bool:
+        return self.axis in self.axes.get(k, ())
+
+    def set(self, k: str, x: Array, value: Array | float) -> Array:
+        """A copy with `value` (a number, or an array like `x`) there."""
+        x = np.copy(x)
+        if self.has(k):
+            at = self._at(k, x, -1)
+            x[at] = value[at] if isinstance(value, np.ndarray) else value
+        return x
+
+    def of(self, k: str, x: Array) -> Array:
+        return np.asarray(x[self._at(k, x, -1)])
+
+    def cut(self, k: str, x: Array) -> Array:
+        """The array without it."""
+        return x[self._at(k, x, slice(None, -1))] if self.has(k) else x
+
+    def _at(self, k: str, x: Array, where: int | slice) -> tuple[int | slice, ...]:
+        return (slice(None),) * (_at(self.axes[k], self.axis) % x.ndim) + (where,)
 
 
 def _axes(s: Subject) -> Axes:
@@ -75,18 +107,3 @@ def _at(axes: Sequence[str], axis: str) -> int:
     """The place of an axis; from the end, where any number of axes may stand before it."""
     i = list(axes).index(axis)
     return i - len(axes) if "*" in axes[:i] else i
-
-
-def _part(answer: Answer, k: str, axes: Sequence[str], axis: str) -> Array:
-    d = answer.get(k)
-    return np.zeros(0) if d is None else np.take(d, -1, _at(axes, axis))
-
-
-def _filled(x: Array, axes: Sequence[str], axis: str, value: object) -> Array:
-    """A copy with `value` (a number, or an array like `x`) in the last entry along `axis`, where it has that axis."""
-    if axis not in axes:
-        return np.copy(x)
-    last = (slice(None),) * (_at(axes, axis) % x.ndim) + (-1,)
-    filled = np.copy(x)
-    filled[last] = value[last] if isinstance(value, np.ndarray) else value
-    return filled

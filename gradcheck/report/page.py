@@ -7,9 +7,10 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
-from itertools import starmap
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from .codec import builtins
 
 CATEGORIES = ("gradient", "state", "contract")
 BACKWARD = ("upstream", "cotangent")
-CURVES = 3                     # V-curves a layer: its coarsest; the rest look alike and are in the JSON
+CURVES = 48                    # V-curves a page, the coarsest of each layer: the others look alike and are in the JSON
 
 
 class Section(NamedTuple):
@@ -51,16 +52,10 @@ class Fault(NamedTuple):
         return "failure:" + (anchor(words.row_id(self.case.name, self.row)) if self.row else anchor(self.case.name))
 
 
-class Line(NamedTuple):
-    """A row in the details, or several that have nothing to tell but that they passed."""
-    primals: str
-    row: Row
-
-
 class Block(NamedTuple):
-    """All rows of one check of one layer, and what they took together."""
-    check: str
-    lines: list[Line]
+    """All rows of one check of one layer, or of all checks that passed and have nothing to tell; and what they took together."""
+    checks: tuple[str, ...]
+    lines: list[Row]                           # a primal's own, or one for several primals
     calls: Calls
     time_s: float
 
@@ -97,6 +92,11 @@ def anchor(*parts: str) -> str:
     return quote("/".join(parts), safe="/", errors="backslashreplace")
 
 
+def rowspan(lines: int) -> Markup:
+    """The attribute of a cell that stands beside so many lines."""
+    return Markup(f' rowspan="{lines}"' if lines > 1 else "")
+
+
 def whole(text: str) -> Markup:
     """The text with its numbers marked, so that no line breaks after the minus of an exponent."""
     return Markup(re.sub(r"[\d.]+e-\d+", r'<span class="whole">\g<0></span>', escape(words.visible(text))))
@@ -112,7 +112,7 @@ def _environment() -> jinja2.Environment:
                                      undefined=jinja2.StrictUndefined, finalize=_finalize)
     environment.filters.update({f.__name__: f for f in (
         words.again, words.clip, words.coarse, words.count, words.number, words.remarks, words.seconds, words.shape, words.tally,
-        words.when, words.why, plots.heat, whole)})
+        words.when, words.why, plots.heat, rowspan, whole)})
     environment.globals.update(anchor=anchor, seen=seen, words=words, plots=plots, Verdict=Verdict, KINDS=KINDS, builtins=builtins)
     return environment
 
@@ -155,28 +155,51 @@ def _undecided(report: Report, _: Report | None) -> list[tuple[CaseReport, Row]]
 def _layers(report: Report, _: Report | None) -> dict[str, Any] | None:
     checks = columns(report)
     groups = [(name, span) for name in CATEGORIES if (span := sum(c.category == name for c in checks))]
-    return {"checks": checks, "groups": groups, "layers": [_layer(c, checks) for c in words.ordered(report)]} if report.cases else None
+    curves = max(1, min(6, CURVES // max(1, len(report.cases))))
+    layers = [_layer(c, checks, curves) for c in words.ordered(report)]
+    return {"checks": checks, "groups": groups, "layers": layers} if layers else None
 
 
-def _layer(case: CaseReport, checks: list[CheckInfo]) -> Layer:
+def _layer(case: CaseReport, checks: list[CheckInfo], most: int) -> Layer:
     rows = {c.name: found for c in checks if (found := sorted((r for r in case.rows if r.check == c.name), key=_by_ledger(case)))}
     curves = list(_curves(case))
-    return Layer(case, [_cell(c.name, rows[c.name]) if c.name in rows else None for c in checks], list(starmap(_block, rows.items())),
-                 curves[:CURVES], len(curves[CURVES:]), _passes(case.ledger.arrays if case.ledger else ()))
+    return Layer(case, [_cell(c.name, rows[c.name]) if c.name in rows else None for c in checks], _blocks(rows, words.keenest(case.rows)),
+                 curves[:most], len(curves[most:]), _passes(case.ledger.arrays if case.ledger else ()))
 
 
-def _block(check: str, rows: list[Row]) -> Block:
+def _blocks(rows: dict[str, list[Row]], keenest: list[Row]) -> list[Block]:
+    """A line for each row that has something of its own to tell; the others of its check share one, and checks of such lines too."""
+    plain = {check: found for check, found in rows.items() if all(map(_plain, found))}
+    blocks = [_block((check,), found, keenest) for check, found in rows.items() if check not in plain]
+    return [*blocks, _block(tuple(plain), list(chain(*plain.values())), keenest)] if plain else blocks
+
+
+def _plain(row: Row) -> bool:
+    return row.verdict is Verdict.PASS and not row.coarsest and not words.remarks(row)
+
+
+def _block(checks: tuple[str, ...], rows: list[Row], keenest: list[Row]) -> Block:
+    shared = [r for r in rows if r.verdict is Verdict.PASS and r not in keenest]
+    lines = [r for r in rows if r not in shared]
     calls = Calls(sum(r.calls.forward for r in rows), sum(r.calls.backward for r in rows))
-    return Block(check, _lines(rows), calls, sum(r.time_s for r in rows))
+    return Block(checks, [*lines, together(shared)] if shared else lines, calls, sum(r.time_s for r in rows))
 
 
-def _lines(rows: list[Row]) -> list[Line]:
-    """Rows that passed alike, with nothing measured and nothing to remark, share a line."""
-    alike: dict[object, list[Row]] = {}
-    for row in rows:
-        tells = row.coarsest or words.remarks(row)
-        alike.setdefault(row.primal if tells else tuple(row.points.items()), []).append(row)
-    return [Line(", ".join(r.primal for r in same), same[0]) for same in alike.values()]
+def together(rows: list[Row]) -> Row:
+    """Rows that passed as if they were one: points and marks add up, resolutions span."""
+    finest = [r.finest for r in rows if r.finest]
+    coarsest = [r.coarsest for r in rows if r.coarsest]
+    names = ", ".join(r.primal for r in rows) if len({r.check for r in rows}) == 1 else ""
+    return Row(rows[0].check, names, Verdict.PASS, points=_sums(r.points for r in rows), marks=_sums(r.marks for r in rows),
+               finest=min(finest, key=_entry, default=None), coarsest=max(coarsest, key=_entry, default=None))
+
+
+def _entry(of: Resolution) -> float:
+    return of.entry
+
+
+def _sums(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    return dict(sum(map(Counter, counts), Counter()))
 
 
 def _cell(check: str, rows: list[Row]) -> Cell:
@@ -191,18 +214,24 @@ def _by_ledger(case: CaseReport) -> Callable[[Row], tuple[int, str]]:
 
 
 def _passes(arrays: tuple[Array, ...]) -> list[tuple[str, list[Array], bool]]:
+    """Forward and backward, arrays that are alike in one line; and whether there is more than one dtype."""
     sides = {"Forward": [a for a in arrays if a.role not in BACKWARD], "Backward": [a for a in arrays if a.role in BACKWARD]}
     mixed = len({a.dtype for a in arrays}) > 1
-    return [(title, side, mixed) for title, side in sides.items() if side]
+    return [(title, _alike(side), mixed) for title, side in sides.items() if side]
+
+
+def _alike(arrays: list[Array]) -> list[Array]:
+    groups = groupby(arrays, key=lambda a: (a.role, a.axes, a.shape, a.dtype))
+    return [Array(", ".join(a.name for a in group), *kind) for kind, group in groups]
 
 
 def _curves(case: CaseReport) -> Iterator[tuple[str, Sweep, Resolution | None]]:
-    """The differences behind a layer's passes, coarsest first; primals that were measured together share one."""
-    together: dict[Sweep, list[Row]] = {}
-    for row in sorted(case.rows, key=lambda r: -(r.coarsest.entry if r.coarsest else 0)):
-        if not row.failure and row.example and row.example.sweep:
-            together.setdefault(row.example.sweep, []).append(row)
-    for sweep, rows in together.items():
+    """The differences behind a layer's finest passes, the coarsest of them first; primals that were measured together share one."""
+    shared: dict[Sweep, list[Row]] = {}
+    for row in sorted(words.keenest(case.rows), key=lambda r: -(r.coarsest.entry if r.coarsest else 0)):
+        if row.example and row.example.sweep:
+            shared.setdefault(row.example.sweep, []).append(row)
+    for sweep, rows in shared.items():
         yield ", ".join(r.primal or "the layer" for r in rows), sweep, rows[0].coarsest
 
 

@@ -32,10 +32,10 @@ class Axes:
 
 
 def axes(sweeps: Iterable[Sweep]) -> Axes:
-    """The decades that hold every sweep."""
+    """The decades that hold every sweep; an error above ten is drawn as ten."""
     sweeps = list(sweeps)
     return Axes(_decades([h for s in sweeps for h in (*s.step, s.chosen)], Axes.steps),
-                _decades([max(e, 10 * FLOOR) for s in sweeps for e in (*s.error, s.bound)], Axes.errors))
+                _decades([min(max(e, 10 * FLOOR), 10.0) for s in sweeps for e in (*s.error, s.bound)], Axes.errors))
 
 
 def _decades(values: Sequence[float], default: tuple[int, int]) -> tuple[int, int]:
@@ -43,16 +43,20 @@ def _decades(values: Sequence[float], default: tuple[int, int]) -> tuple[int, in
     return (floor(min(logs)), max(ceil(max(logs)), floor(min(logs)) + 1)) if logs else default
 
 
-def grid(frame: Axes) -> Markup:
-    """The grid of all V-curves, drawn once; each curve refers to it."""
+def defs(frame: Axes) -> Markup:
+    """What all V-curves of a page share, drawn once: the grid, and the two marks that each curve puts in its place."""
     xs = [(frame.x(10.0 ** k), k) for k in range(frame.steps[0], frame.steps[1] + 1)]
     ys = [(frame.y(10.0 ** k), k) for k in range(frame.errors[0], frame.errors[1] + 1, 4)]
     lines = "".join(f"M{x:.0f} {TOP:.0f}V{BOTTOM:.0f}" for x, _ in xs) + "".join(f"M{LEFT:.0f} {y:.0f}H{RIGHT:.0f}" for y, _ in ys)
-    labels = [f'<text x="{x:.0f}" y="{BOTTOM + 13:.0f}" text-anchor="middle">1e{k}</text>' for x, k in xs[::2]]
-    labels += [f'<text x="{LEFT - 5:.0f}" y="{y + 3:.0f}" text-anchor="end">1e{k}</text>' for y, k in ys]
-    labels += [f'<text x="{RIGHT:.0f}" y="{BOTTOM + 26:.0f}" text-anchor="end">step h</text>']
-    path = f'<path class="grid" d="{lines}" stroke="#ccc"/>'
-    return Markup(f'<symbol id="grid" viewBox="0 0 320 160">{path}{"".join(labels)}</symbol>')
+    labels = [_text(x, BOTTOM + 13, "middle", f"1e{k}") for x, k in xs[::2]] + [_text(LEFT - 5, y + 3, "end", f"1e{k}") for y, k in ys]
+    return Markup(
+        f'<g id="grid"><path class="grid" d="{lines}" stroke="#ccc"/>{"".join(labels)}{_text(RIGHT, BOTTOM + 26, "end", "step h")}</g>'
+        f'<g id="bound"><path class="bound" d="M{LEFT:.0f} 0H{RIGHT:.0f}"/>{_text(RIGHT, -4, "end", "bound")}</g>'
+        f'<g id="step"><path class="step" d="M0 {TOP:.0f}V{BOTTOM:.0f}"/>{_text(-4, TOP + 8, "end", "chosen")}</g>')
+
+
+def _text(x: float, y: float, anchor: str, text: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{text}</text>'
 
 
 def vcurve(sweep: Sweep, frame: Axes) -> Markup:
@@ -60,14 +64,11 @@ def vcurve(sweep: Sweep, frame: Axes) -> Markup:
     points = [(frame.x(h), frame.y(e)) for h, e in zip(sweep.step, sweep.error, strict=False) if h > 0 and isfinite(e)]
     line = "M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in points) if points else ""
     x, y = (frame.x(sweep.chosen) if sweep.chosen > 0 else LEFT), frame.y(sweep.bound)
-    label = f"Error against step: {count(len(points), 'step')}, chosen {number(sweep.chosen, 2)}; bound {coarse(sweep.bound, 2)}"
-    anchor, side = ("end", -4) if x > (LEFT + RIGHT) / 2 else ("start", 4)
+    label = f"Error against step: {count(len(points), 'step')}, chosen {number(sweep.chosen, 2)}, bound {coarse(sweep.bound, 2)}"
     return Markup(
         f'<svg class="v" viewBox="0 0 320 160" width="320" height="160" fill="none" stroke="currentColor" role="img" '
-        f'aria-label="{label}"><use href="#grid"/>'
-        f'<path class="bound" d="M{LEFT:.0f} {y:.0f}H{RIGHT:.0f}"/><path class="step" d="M{x:.0f} {TOP:.0f}V{BOTTOM:.0f}"/>'
-        f'<path class="line" d="{line}"/><text x="{x + side:.0f}" y="{TOP + 8:.0f}" text-anchor="{anchor}">chosen</text>'
-        f'<text x="{RIGHT:.0f}" y="{y - 4:.0f}" text-anchor="end">bound</text></svg>')
+        f'aria-label="{label}"><use href="#grid"/><use href="#bound" y="{y:.0f}"/><use href="#step" x="{x:.0f}"/>'
+        f'<path class="line" d="{line}"/></svg>')
 
 
 def span(finest: Resolution | None, coarsest: Resolution | None) -> Markup:

@@ -31,7 +31,7 @@ MEANING = {
 }
 _CLAUSE = {                                    # of a number of layers: one, many
     Verdict.FAIL: ("is wrong", "are wrong"),
-    Verdict.ERROR: ("could not be judged", "could not be judged"),
+    Verdict.ERROR: ("stopped with an error", "stopped with an error"),
     Verdict.XPASS: ("passes against expectation", "pass against expectation"),
     Verdict.UNDECIDED: ("stays undecided", "stay undecided"),
     Verdict.XFAIL: ("fails as declared", "fail as declared"),
@@ -39,6 +39,8 @@ _CLAUSE = {                                    # of a number of layers: one, man
     Verdict.SKIPPED: ("was skipped", "were skipped"),
 }
 SMALL = 1e-2                                   # below it, numbers are written with an exponent
+USUAL = "twin"                                 # a mark that says how low precision was measured: nothing to remark
+HIGHEST = ""                                   # stands for the dtype of the highest precision that was run
 NAMED = 3                                      # so many layers are named in a sentence
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -61,10 +63,9 @@ def clauses(report: Report) -> list[str]:
 def _clause(verdict: Verdict, names: list[str], report: Report) -> str:
     clause = f"{len(names)} {_CLAUSE[verdict][len(names) > 1]}"
     if verdict is Verdict.PASS:
-        passed = [row for c in report.cases if c.verdict is verdict for row in c.rows]
-        entry = resolution(passed)
-        lower = [f"{coarse(e)} in {dtype}" for dtype, e in lower_precision(passed).items()]
-        return clause if entry is None else ", and ".join([f"{clause}, to within {coarse(entry)} of the largest entry", *lower])
+        found = largest(pair for c in report.cases if c.verdict is verdict for pair in resolutions(c.rows).items())
+        within = [f"to within {coarse(e)} of the largest entry" if d == HIGHEST else f"and {coarse(e)} in {d}" for d, e in found.items()]
+        return ", ".join([clause, *within])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f"{clause}: {', '.join(map(clip, names[:NAMED]))}{more}"
 
@@ -113,18 +114,38 @@ def tally(verdicts: Iterable[Verdict]) -> dict[Verdict, int]:
     return {v: counts[v] for v in WORD if counts[v]}
 
 
-def resolution(of: Iterable[Row]) -> float | None:
-    """The smallest wrong entry that would have failed everywhere in the rows that passed."""
-    return max((r.coarsest.entry for r in of if r.verdict is Verdict.PASS and r.coarsest), default=None)
+def keenest(of: Iterable[Row]) -> list[Row]:
+    """For each primal of a layer the row that saw it finest, of those that passed.
 
-
-def lower_precision(of: Iterable[Row]) -> dict[str, float]:
-    """The same for every dtype below the highest: in them a layer's own rounding hides more."""
-    found: dict[str, float] = {}
+    Other checks look at the same array at harder points, where no check can be fine; what they add is not resolution.
+    """
+    best: dict[str, Row] = {}
     for row in of:
-        for dtype, coarsest in row.coarsest_of.items():
-            if row.verdict is Verdict.PASS and coarsest != row.coarsest:
-                found[dtype] = max(coarsest.entry, found.get(dtype, 0.0))
+        if row.verdict is Verdict.PASS and row.coarsest and _entry(row) < _entry(best.get(row.primal)):
+            best[row.primal] = row
+    return list(best.values())
+
+
+def _entry(row: Row | None) -> float:
+    return row.coarsest.entry if row and row.coarsest else inf
+
+
+def resolution(of: Iterable[Row]) -> float | None:
+    """The smallest wrong entry of any array that would have failed at every point; of the rows of one layer."""
+    return resolutions(of).get(HIGHEST)
+
+
+def resolutions(of: Iterable[Row]) -> dict[str, float]:
+    """The same by dtype, the highest precision first: in a lower one a layer's own rounding hides more."""
+    seen = [({HIGHEST: row.coarsest, **{d: r for d, r in row.coarsest_of.items() if r != row.coarsest}}) for row in keenest(of)]
+    return largest((dtype, r.entry) for found in seen for dtype, r in found.items() if r)
+
+
+def largest(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """For each name its largest value, by name."""
+    found: dict[str, float] = {}
+    for name, value in pairs:
+        found[name] = max(value, found.get(name, value))
     return dict(sorted(found.items()))
 
 
@@ -199,7 +220,7 @@ def why(row: Row) -> str:
 
 def remarks(row: Row) -> str:
     """What a passing row leaves to say: its marks, and the points that did not pass; of others, the reason."""
-    counts = {**row.marks, **{verdict: n for verdict, n in row.points.items() if verdict != Verdict.PASS}}
+    counts = {what: n for what, n in {**row.marks, **row.points}.items() if what not in (USUAL, Verdict.PASS)}
     said = [f"{what} × {n}" for what, n in counts.items()]
     return ", ".join([clip(why(row), 160)] if row.verdict is not Verdict.PASS else said)
 

@@ -78,7 +78,7 @@ class Dense(Layer):
     arrays: ClassVar = {"w": ("W", (0, 1)), "b": ("b", (0,))}
 
     def __init__(self, outshape: int, inshape: int | None = None, activation: Activation | None = None, init: Init | str = "glorot_uniform") -> None:
-        super().__init__(dense.Dense(outshape, activation, init), inshape)
+        super().__init__(dense.Dense(outshape, activation, init), inshape)   # type: ignore[arg-type]
 
 
 class Convolution(Layer):

@@ -19,11 +19,11 @@ MARK = """([selector, n]) => {
     document.body.append(mark); }"""
 SHOTS: dict[str, tuple[str, list[str], list[str]]] = {       # file -> theme, first and last element shown, what is numbered
     "verdict": ("light", ["header"], ["h1", ".counts", ".pair > div", ".pair > div + div", "nav"]),
-    "failure": ("light", [".failures"], [".case h3", ".reason", ".worst", ".heatmap", ".evidence .v", ".case h4", ".case h4 ~ h4",
-                                         ".case .code ~ .quiet"]),
+    "failure": ("light", [".failures h2", ".case"],
+                [".case h3", ".reason", ".worst", ".heatmap", ".evidence .v", ".case h4", ".case h4 ~ h4", ".case .code ~ p"]),
     "table": ("dark", [".layers h2", "#layers tbody tr:nth-child(9)"], ["#search", ".controls fieldset", ".groups", "#layers tbody tr"]),
-    "layer": ("light", ["details[open]", "details[open] .ledger table"],
-              ["details[open] .equation", "details[open] .domains", "details[open] .rows", "details[open] .curves", "details[open] .ledger"]),
+    "layer": ("light", ["[open]", "[open] .ledger table"],
+              ["[open] .equation", "[open] .domains", "[open] .rows", "[open] .curves", "[open] .ledger"]),
 }
 
 

@@ -339,6 +339,7 @@ FAMILIES: dict[str, Sequence[Callable[[str], Function]]] = {
         tune("relu, width 10", mlp, **weights(5, 10, 3)),
         tune("relu, depth 3", mlp, **weights(8, 40, 40, 4)),
         tune("abs net", partial(mlp, act=magnitude), **weights(6, 60, 2)),
+        tune("squared relu, depth 3", partial(mlp, act=lambda z: square(relu(z))), **weights(6, 30, 30, 2)),
         tune("relu, width 3000", mlp, {"share": 0.4}, **weights(10, 3000, 3)),
         report("relu, width 30", mlp, **weights(7, 30, 4)),
         report("relu, width 300", mlp, **weights(12, 300, 5)),
@@ -350,6 +351,7 @@ FAMILIES: dict[str, Sequence[Callable[[str], Function]]] = {
         report("relu layer, 10⁴ outputs", lambda x, W: relu(x @ W), {"share": 0.5}, **weights(10, 2500)),
         report("conv, relu, max pool", convolved, x=normal(3, 40), w=normal(6, 3)),
         report("maxout", lambda x, W: top(np.einsum("ni,ijk->njk", x, W)), x=normal(5, 6), W=normal(6, 20, 4)),
+        report("cubed relu, width 200", partial(mlp, act=lambda z: relu(z) ** 3), **weights(6, 200, 2)),
         report("hinge losses", lambda x, W: relu(1 - x @ W).sum(), x=normal(50, 6), W=normal(6, 8)),
     ),
     "oscillation": (
@@ -422,6 +424,8 @@ FAMILIES: dict[str, Sequence[Callable[[str], Function]]] = {
     ),
     "float32, kinked or offset": (
         narrow_tune("relu, width 20", mlp, **weights(5, 20, 3)),
+        narrow_tune("relu, width 200", mlp, **weights(9, 200, 2)),
+        narrow_tune("abs, depth 3", partial(mlp, act=magnitude), **weights(6, 25, 25, 2)),
         narrow("relu, width 100", mlp, **weights(7, 100, 4)),
         narrow("relu, depth 3", mlp, **weights(8, 30, 30, 3)),
         narrow("sin + 1000", lambda x: np.sin(x) + 1000, x=normal(5)),

@@ -41,6 +41,8 @@ def recurrent(kind: Any, *, clip: bool) -> Any:
 
 RECURRENT = {"units": [1, 2, 3], "sequences": [False, True], "activate": [maths.tanh, maths.identity, maths.relu]}
 
+TIED = np.array([3.0, -1.0, 2.0, 3.0, -1.0, 0.5, 3.0, 2.0, -1.0, -1.0, 0.5, 3.0, 2.0, 2.0, -1.0, 0.5]).reshape(1, 4, 4, 1)
+
 CASES = [
     gradcheck.case(lambda units, activate: tuned(Dense(units, activate)), "n d", name="epynn.Dense", options={"units": [1, 2, 3], "activate": ACT}),
     gradcheck.case(lambda units: tuned(Dense(units, maths.softmax)), "n d", name="epynn.Dense (softmax)", options={"units": [2, 3]}),
@@ -51,7 +53,7 @@ CASES = [
     *(gradcheck.case(recurrent(kind, clip=False), "n steps d", name=f"epynn.{kind.__name__}", sizes=STEPS, options=RECURRENT) for kind in (RNN, LSTM, GRU)),
     gradcheck.case(recurrent(RNN, clip=True), "n steps d", name="epynn.RNN (clipped)", sizes=STEPS,
                    options={"units": [2], "sequences": [True], "activate": [maths.tanh]},
-                   convention={"clips": CLIPPED}, expect={"adjoint": CLIPPED, "linear": CLIPPED}),
+                   convention={"clips": CLIPPED}, expect=dict.fromkeys(("adjoint", "linear", "values", "batch"), CLIPPED)),
     gradcheck.case(lambda filters, size, strides, use_bias, activate: tuned(Convolution(filters, size, strides, activate=activate, use_bias=use_bias)),
                    "n rows cols ch", name="epynn.Convolution", sizes=IMAGE,
                    options={"filters": [1, 2], "size": [(1, 1), (2, 2), (2, 3), (3, 3)], "strides": [None, (1, 1), (2, 1)], "use_bias": [True, False],
@@ -60,6 +62,7 @@ CASES = [
                    name="epynn.Convolution (padded)", sizes=IMAGE, options={"padding": [1, 2]}),
     gradcheck.case(lambda size, strides, pool: Pooling(size, strides, pool), "n rows cols ch", name="epynn.Pooling", sizes=IMAGE,
                    options={"size": [(1, 1), (2, 2), (2, 3), (3, 3)], "strides": [None, (1, 1), (2, 1)], "pool": [np.max, np.min]}),
+    gradcheck.case(lambda pool: Pooling((2, 2), pool=pool), TIED, name="epynn.Pooling (ties)", options={"pool": [np.max, np.min]}),
     gradcheck.case(lambda pool: Pooling((2, 2), pool=pool), "n rows cols ch", name="epynn.Pooling (mean)", sizes=IMAGE, options={"pool": [np.mean]}),
     gradcheck.case(Dropout, "n d", name="epynn.Dropout", options={"drop_prob": [0.5, 0.2], "axis": [(), (0,), (1,)]}),
     gradcheck.case(Flatten, "n rows cols ch", name="epynn.Flatten"),

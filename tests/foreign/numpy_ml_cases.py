@@ -24,6 +24,7 @@ with warnings.catch_warnings():
 ACT = [None, "Tanh", "Sigmoid", "ReLU", "Leaky ReLU(alpha=0.3)", "Affine(slope=2, intercept=1)",
        activations.ELU(), activations.SELU(), activations.SoftPlus(), activations.HardSigmoid(), activations.Exponential()]
 FEW = [None, "Tanh", "ReLU"]                                     # where the activation is not what is in question
+TIED = np.array([3.0, -1.0, 2.0, 3.0, -1.0, 0.5, 3.0, 2.0, -1.0, -1.0, 0.5, 3.0, 2.0, 2.0, -1.0, 0.5]).reshape(1, 4, 4, 1)
 IMAGE = {"rows": (3, 6), "cols": (3, 6), "ch": (1, 3), "n": (1, 3)}
 
 
@@ -76,6 +77,7 @@ CASES = [
                    options={"mode": ["average"], "kernel_shape": [(1, 1), (2, 2), (2, 3)], "stride": [1, 2, 3], "pad": [0, 1, (1, 2), "same"]}),
     gradcheck.case(layers.Pool2D, "n rows cols ch", name="numpy_ml.Pool2D (max)", sizes=IMAGE,
                    options={"kernel_shape": [(1, 1), (2, 2), (2, 3)], "stride": [1, 2, 3]}),
+    gradcheck.case(lambda stride: layers.Pool2D((2, 2), stride), TIED, name="numpy_ml.Pool2D (max, ties)", options={"stride": [1, 2]}),
     gradcheck.case(layers.Pool2D, "n rows cols ch", name="numpy_ml.Pool2D (max, padded)", sizes=IMAGE,
                    options={"kernel_shape": [(2, 2), (2, 3)], "stride": [1, 2], "pad": [1, (1, 2), "same"]}),
     gradcheck.case(layers.RNNCell, "[n d]", name="numpy_ml.RNNCell", options={"n_out": [2, 3], "act_fn": ["Tanh", "ReLU", "Sigmoid"]}),

@@ -24,7 +24,8 @@
     if (!target) return;
     if (target.closest("[hidden]")) { form.reset(); filter(); }
     for (let e = target; e; e = e.parentElement) if (e.tagName === "DETAILS") e.open = true;
-    if (target.tagName === "TBODY") target.classList.add("here");
+    const block = target.closest(".rows tbody");
+    if (block) block.classList.add("here");
     const focus = target.querySelector("summary, a") || target;
     if (focus === target) target.tabIndex = -1;
     target.scrollIntoView(); focus.focus({preventScroll: true});
