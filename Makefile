@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
             $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help check test test-frameworks foreign clean
@@ -12,7 +13,7 @@ help:  ## print this
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-16s%s\n", $$1, $$2}' Makefile
 
 check: $(VENV)/base  ## judge every layer of `layers`: reports/layers.html and .json
-	$(BIN)/gradcheck run layers --title layers -o reports/layers.html -o reports/layers.json
+	$(BIN)/gradcheck run layers -j $(JOBS) --title layers -o reports/layers.html -o reports/layers.json
 
 test: $(VENV)/dev  ## ruff, mypy and the tests that need no framework
 	$(BIN)/ruff check .
@@ -23,7 +24,7 @@ test-frameworks: $(VENV)/frameworks  ## the tests that need PyTorch, JAX, autogr
 	$(BIN)/pytest -n auto -m frameworks
 
 foreign: $(VENV)/frameworks  ## judge other people's layers, unmodified: reports/foreign.html and .json
-	$(BIN)/gradcheck run $(sort $(wildcard tests/foreign/*_cases.py)) --title "layers of other packages" -o reports/foreign.html -o reports/foreign.json
+	$(BIN)/gradcheck run $(sort $(wildcard tests/foreign/*_cases.py)) -j $(JOBS) --title "layers of other packages" -o reports/foreign.html -o reports/foreign.json
 
 clean:  ## remove the environment, the caches and the written reports
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage

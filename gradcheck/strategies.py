@@ -60,7 +60,7 @@ def smallest(case: Case, point: Point, fails: Callable[[Point], bool], runs: int
     """The simplest point found within `runs` runs that still fails; the given one if none does."""
     from hypothesis import HealthCheck, Phase, Verbosity, settings
     from hypothesis import find as search
-    from hypothesis.errors import NoSuchExample
+    from hypothesis.errors import Flaky, NoSuchExample
 
     best, left = point, runs
 
@@ -76,7 +76,7 @@ def smallest(case: Case, point: Point, fails: Callable[[Point], bool], runs: int
                      suppress_health_check=list(HealthCheck), verbosity=Verbosity.quiet)
     try:
         return search(simpler(case, point), still, settings=quiet)
-    except NoSuchExample:
+    except (NoSuchExample, Flaky):                     # Flaky: the time for shrinking was up between two runs of one point
         return best
 
 

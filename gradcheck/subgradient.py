@@ -17,6 +17,8 @@ from .probes import MARGIN, Field
 from .subjects import Subject
 
 ENTRIES = 8               # kinked output entries that are judged
+NOISE = 16                # roundings of a value that a difference of two may hold
+SETTLED = 0.1             # of the gap between the slopes: how far each may still move while the step shrinks 64 times
 PAIRS, MOST_PAIRS = 8, 48 # displacements there and back: at first, and where more sides turn up
 SEEN = 4                  # how often each side must be seen on average, or some may be missing
 GIVEN_UP = 2              # entries whose sides are too many to be found; the rest will be alike
@@ -27,35 +29,37 @@ SOME = 2                  # at least so many kinked entries must be wrong, where
 class Kinks:
     """What the kinked entries say of one primal's claim."""
     judged: int               # entries whose sides were all found
-    jumps: int                # entries where the function is discontinuous
+    rough: int                # entries where slopes do not settle: a jump, or a feature sharper than any step
     wrong: str                # why the claim is no mixture of them; "" if it is one
     slack: float              # the coarsest of the comparisons, relative to the largest cotangent
 
 
 def kinks_of(field: Field, rng: np.random.Generator) -> tuple[list[tuple[int, int]], int]:
-    """(output, flat index) of entries with a kink at the point, and how many entries jump there.
+    """(output, flat index) of entries with a kink at the point, and how many more are rough there in another way.
 
-    The even part over the step, |f(h) + f(−h) − 2 f(0)| / h, vanishes with h where f is smooth, stays at a kink, and grows at a jump.
+    At a kink the slopes to either side, (f(h) − f(0)) / h and (f(0) − f(−h)) / h, each settle as h shrinks, on different
+    limits. A jump, and a feature that is sharper than the steps, have slopes that do not settle.
     """
-    s, step = field.subject, field.eps ** (3 / 8)
+    s = field.subject
     v = {k: direction(rng, s.primals[k]) for k in s.differentiable}
+    steps = field.eps ** (3 / 8) / np.array([1.0, 8.0, 64.0])
+    around = [(field.outputs(v, h), field.outputs(v, -h)) for h in steps]
     found: list[tuple[int, int]] = []
-    jumps = 0
-    wide, narrow = ((field.outputs(v, h), field.outputs(v, -h), h) for h in (step, 0.37 * step))
+    rough = 0
     for o, y in enumerate(field.ys):
         with np.errstate(all="ignore"):
-            far, near = (np.abs(up[o].astype(np.float64) + down[o] - 2 * y.astype(np.float64)) / h for up, down, h in (wide, narrow))
-            slope = np.abs(narrow[0][o] - narrow[1][o]) / narrow[2]
-            noise = 16 * field.eps * (np.abs(y) + narrow[2] * slope) / narrow[2]
-            stays = (near > noise) & (near > 0.7 * far) & np.isfinite(near)
-            found += [(o, int(i)) for i in np.flatnonzero(stays & (near < 2 * far))]
-            jumps += int(np.sum(stays & (near >= 2 * far)))
-    return found, jumps
+            right, left = (np.stack([sign * _less(pair[side][o], y) / h for pair, h in zip(around, steps, strict=True)]) for side, sign in ((0, 1), (1, -1)))
+            noise = NOISE * field.eps * (np.abs(y) / steps[-1] + np.abs(right[0]) + np.abs(left[0]))
+            gap, drift = np.abs(right[-1] - left[-1]), np.maximum(np.ptp(np.abs(right), axis=0), np.ptp(np.abs(left), axis=0))
+            kink = (gap > noise) & (drift <= SETTLED * gap + noise)
+        found += [(o, int(i)) for i in np.flatnonzero(kink)]
+        rough += int(np.sum((gap > noise) & ~kink & (drift > SETTLED * gap)))
+    return found, rough
 
 
 def judge_kinks(field: Field, layer: Subject, k: str, rng: np.random.Generator) -> Kinks:
     """Judge the claim for primal `k` at up to `ENTRIES` kinked output entries, one upstream each."""
-    entries, jumps = kinks_of(field, rng)
+    entries, rough = kinks_of(field, rng)
     chosen = [entries[i] for i in rng.permutation(len(entries))[:ENTRIES]]
     found: list[tuple[str, float]] = []
     for tried, (o, i) in enumerate(chosen):
@@ -64,7 +68,7 @@ def judge_kinks(field: Field, layer: Subject, k: str, rng: np.random.Generator) 
         verdict = _judge_entry(field, layer, k, o, i, rng)
         found += [verdict] if verdict is not None else []
     wrong = [why for why, _ in found if why]
-    return Kinks(len(found), jumps, wrong[0] if wrong and len(wrong) >= min(SOME, len(chosen)) else "", max((slack for _, slack in found), default=0.0))
+    return Kinks(len(found), rough, wrong[0] if wrong and len(wrong) >= min(SOME, len(chosen)) else "", max((slack for _, slack in found), default=0.0))
 
 
 def _judge_entry(field: Field, layer: Subject, k: str, o: int, i: int, rng: np.random.Generator) -> tuple[str, float] | None:
@@ -139,6 +143,11 @@ def _outside(d: Array, sides: Array, slack: float, where: str, shape: tuple[int,
     rest = d - middle - (d - middle) @ span.T @ span
     off = float(np.linalg.norm(rest))
     return f"{where} the claim for {k} is no mixture of its sides: off by {off:.3g} where they all agree" if off > 4 * slack * np.sqrt(len(d)) + 1e-9 * np.linalg.norm(d) else ""
+
+
+def _less(a: Array, b: Array) -> Array:
+    wide = np.complex128 if np.iscomplexobj(a) else np.float64
+    return np.subtract(a, b, dtype=wide)
 
 
 def _distinct(sides: Array, slack: float) -> int:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from typing import Any, Self
@@ -91,16 +91,17 @@ def _at(i: int) -> Iterator[None]:
         raise type(e)(f"Model, place {i}: {e}") from e
 
 
-def _family(layer: Any) -> Iterator[Any]:
+def family(layer: Any) -> Iterator[Any]:
+    """A layer, and what it is made of, and so on."""
     yield layer
-    for child in layer.children():
-        yield from _family(child)
+    for child in getattr(layer, "children", tuple)():
+        yield from family(child)
 
 
 @contextmanager
-def mode(whole: Any, training: bool) -> Iterator[None]:
-    """All layers of a network training or not, for a while."""
-    before = [(layer, layer.training) for layer in _family(whole)]
+def mode(layers: Iterable[Any], training: bool) -> Iterator[None]:
+    """These layers, and what they are made of, training or not for a while."""
+    before = [(layer, layer.training) for whole in layers for layer in family(whole)]
     for layer, _ in before:
         layer.training = training
     try:
@@ -111,7 +112,7 @@ def mode(whole: Any, training: bool) -> Iterator[None]:
 
 
 class Training:
-    """Fitting and using whatever has `forward`, `backward`, `update`, `flush_gradients` and `children`, the layers in it that have a mode."""
+    """Fitting and using whatever has these methods and attributes, and `children`, if it is made of layers that have a mode."""
     forward: Any
     backward: Any
     update: Any
@@ -129,7 +130,7 @@ class Training:
         history: dict[str, list[float]] = {}
         with bar(epochs * len(list(batches(train, batch_size))), progress) as advance:
             for epoch in range(epochs):
-                with mode(self, True):
+                with mode([self], True):
                     scores = _mean([self._step(x, y, advance) for x, y in batches(train, batch_size, self.rng)])
                 if size(held):
                     scores |= {f"val_{k}": v for k, v in self.evaluate(*held).items()}
@@ -153,7 +154,7 @@ class Training:
 
     def predict(self, X: Any, batch_size: int | None = None) -> Array:
         """The outputs for all rows, as in evaluation; nothing is retained and no mode changes."""
-        with mode(self, False):
+        with mode([self], False):
             return np.concatenate([self.forward(x, retain_derived=False) for x, in batches((X,), batch_size)])
 
     def evaluate(self, X: Any, Y: Any, batch_size: int | None = None) -> dict[str, float]:
@@ -208,7 +209,7 @@ class Model(Training, Layer):
         super().__post_init__()
         for layer in self.own.values() if given is not None else ():
             layer.optimizer = optimizer(given)
-        family = list(_family(self))
+        family = list(family(self))
         if len({id(layer) for layer in family}) < len(family):
             raise ValueError("Model: a layer stands at a place of this model, and inside the layer of another place")
         if self.seed is not None:
@@ -309,9 +310,8 @@ class Model(Training, Layer):
             return self.layers[0].admit(x)
 
     def _run(self, X: tuple[Any, ...], retain: bool, **given: Any) -> Any:
-        xs = tuple(map(self.admit, X))
-        self.out_shapes(*(x.shape for x in xs))
-        p, r, before = Vars(), Vars(), [(layer, dict(vars(layer))) for layer in _family(self)]
+        self.out_shapes(*(self.admit(x).shape for x in X))
+        p, r, before = Vars(), Vars(), [(layer, dict(vars(layer))) for layer in family(self)]
 
         def step(i: int, *xs: Any) -> Any:
             with _at(i):
@@ -323,7 +323,7 @@ class Model(Training, Layer):
             return y
 
         try:
-            y = self.walk(xs[0], step)
+            y = self.walk(X[0], step)                                # as it came: each place admits what it reads
         except BaseException:                                        # a place that refuses its input leaves those before it as they were
             for layer, state in before:
                 vars(layer).update(state)

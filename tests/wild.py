@@ -112,7 +112,8 @@ class Averaging:
         return x @ self.params["W"] + self.params["b"]
 
     def backward(self, dy):
-        self.grads["W"], self.grads["b"] = self.x.T @ dy / len(dy), dy.sum(0) if self.wrong else dy.mean(0)
+        n = max(1, len(dy))
+        self.grads["W"], self.grads["b"] = self.x.T @ dy / n, dy.sum(0) / (1 if self.wrong else n)
         return dy @ self.params["W"].T
 
 
@@ -208,9 +209,9 @@ def epsilon_in_forward_alone(wrong):
     eps = 1e-11
 
     def pull(p, dy):
-        r = np.sqrt((p["x"] ** 2).sum(-1, keepdims=True)) + np.finfo(float).tiny
-        s = r + (0 if wrong else eps)
-        return {"x": dy / s - p["x"] * (dy * p["x"]).sum(-1, keepdims=True) / (r * s ** 2)}
+        r = np.sqrt((p["x"] ** 2).sum(-1, keepdims=True))
+        s, N = r + (0 if wrong else eps), p["x"] / np.where(r == 0, 1, r)
+        return {"x": (dy - N * (dy * N).sum(-1, keepdims=True) * r / s) / s}
     return pair(lambda p: p["x"] / (np.sqrt((p["x"] ** 2).sum(-1, keepdims=True)) + eps), pull, x="n d", sizes={"d": (2, 9)})
 
 

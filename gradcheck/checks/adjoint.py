@@ -106,8 +106,9 @@ class Trial:
         kinks = judge_kinks(self.field, self.subject, line.primal, self.subject.rng("kinks", line.primal))
         if kinks.wrong:
             return changed(line, verdict=Verdict.FAIL, reason=kinks.wrong, marks=(*line.marks, "subgradient"))
-        if kinks.jumps and not kinks.judged:
-            return _undecided(line, "the function is discontinuous here") if line.reason == KINKED else changed(line, notes=(*line.notes, f"{kinks.jumps} outputs jump here"))
+        if kinks.rough and not kinks.judged:
+            why = "the function jumps here, or has a feature sharper than any step"
+            return _undecided(line, why) if line.reason == KINKED else changed(line, notes=(*line.notes, f"at {kinks.rough} outputs {why}"))
         if not kinks.judged:
             return changed(line, notes=(*line.notes, "the kinks were not judged: several feed one output, or no side could be verified"))
         passed = Verdict.PASS if line.reason == KINKED else line.verdict

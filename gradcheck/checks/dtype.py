@@ -37,7 +37,8 @@ def dtype(s: Subject) -> Iterator[Evidence]:
 
 def _wrong(k: str, low: Answer, wide: Answer, roundings: list[Answer], eps: float) -> Iterator[str]:
     error, size = _rms(low[k], wide[k]), _rms(wide[k], np.zeros_like(wide[k]))
-    allowed = FACTOR * max(eps / 2 * size, float(np.sqrt(np.mean([_rms(r[k], low[k]) ** 2 for r in roundings if k in r]))))
+    factor = FACTOR * (1 + 2 / np.sqrt(max(1, low[k].size)))                  # the mean square of few entries scatters widely
+    allowed = factor * max(eps / 2 * size, float(np.sqrt(np.mean([_rms(r[k], low[k]) ** 2 for r in roundings if k in r]))))
     if error > allowed:
         yield f"the RMS of {k}'s error is {error:.3g}, {error / (eps * size):.3g} roundings of its RMS; {allowed / (eps * size):.3g} are explained"
 

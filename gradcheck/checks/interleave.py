@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..answers import Answer, Question, backward, cotangent, forward, found, outputs, shuffled
+from ..answers import Answer, Question, attempt, backward, cotangent, forward, found, outputs, shuffled
 from ..evidence import Evidence
 from ..subjects import Subject, Tape, copied
 from . import check
@@ -39,7 +39,9 @@ def _summed(s: Subject, a: Question, b: Question) -> Evidence:
     tape = s.tape()
     _forward(s, tape, a)
     yb = _forward(s, tape, b)
-    both = backward(s, tape, [np.copy(dy) for dy in (*a.dys, *b.dys)])
+    both, refused = attempt(lambda: backward(s, tape, [np.copy(dy) for dy in (*a.dys, *b.dys)]))
+    if refused:                                            # no wrong gradient comes of it: an exception is an answer
+        return found("interleave", "one layer", [], [f"two forwards before one backward are refused: {refused}"])
     own = [k for k in map(cotangent, s.differentiable) if k in b.answer and k not in map(cotangent, s.inputs)]
     rest = [k for k in b.answer if k not in own]
     return found("interleave", "one layer", [*b.departures(yb | both, rest), *b.sums(both, a, own)])

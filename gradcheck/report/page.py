@@ -99,7 +99,7 @@ def rowspan(lines: int) -> Markup:
 
 def whole(text: str) -> Markup:
     """The text with its numbers marked, so that no line breaks after the minus of an exponent."""
-    return Markup(re.sub(r"[\d.]+e-\d+", r'<span class="whole">\g<0></span>', escape(words.visible(text))))
+    return Markup(re.sub(r"[\d.]+e-\d+", r'<span class="whole">\g<0></span>', str(escape(words.visible(text)))))
 
 
 def seen(row: Row) -> Evidence | None:

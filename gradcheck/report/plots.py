@@ -14,7 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 40.0, 304.0, 8.0, 132.0     # of a V-curve's frame, i
 FLOOR = 1e-17                                          # what an error of zero is drawn as
 HEAT = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)            # relative errors from which a cell is darker
 SIDE = 288                                             # pixels of a heat map's longer side, with cells of at most SIDE // 10
-SPAN = -16, 0                                          # decades of a resolution's bar
+SPAN = -16, 0                                          # decades of a resolution's bar …
+WIDE = 72                                              # … and its length in pixels
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ def span(finest: Resolution | None, coarsest: Resolution | None) -> Markup:
     ends = [_place(r.entry) for r in (finest, coarsest) if r and isfinite(r.entry)]
     if not ends:
         return Markup("")
-    return Markup(f'<svg class="s" width="96" height="8"><path d="M{min(ends):.0f} 4H{max(max(ends), min(ends) + 1):.0f}"/></svg>')
+    return Markup(f'<svg class="s" width="{WIDE}" height="8"><path d="M{min(ends):.0f} 4H{max(max(ends), min(ends) + 1):.0f}"/></svg>')
 
 
 def _place(entry: float) -> float:
     decade = log10(entry) if entry > 0 else SPAN[0]
-    return 96 * (min(max(decade, SPAN[0]), SPAN[1]) - SPAN[0]) / (SPAN[1] - SPAN[0])
+    return WIDE * (min(max(decade, SPAN[0]), SPAN[1]) - SPAN[0]) / (SPAN[1] - SPAN[0])
 
 
 def heat(block: Sequence[Sequence[float]]) -> Markup:

@@ -38,7 +38,7 @@ _CLAUSE = {                                    # of a number of layers: one, man
     Verdict.PASS: ("is right", "are right"),
     Verdict.SKIPPED: ("was skipped", "were skipped"),
 }
-SMALL = 1e-2                                   # below it, numbers are written with an exponent
+SMALL = 1e-3                                   # below it, numbers are written with an exponent
 USUAL = "twin"                                 # a mark that says how low precision was measured: nothing to remark
 HIGHEST = ""                                   # stands for the dtype of the highest precision that was run
 NAMED = 3                                      # so many layers are named in a sentence
@@ -215,7 +215,8 @@ def again(case: CaseReport, *checks: str) -> str:
 def why(row: Row) -> str:
     """What a row has to say for itself: the kind of mistake, or the reason."""
     seen = row.failure.evidence if row.failure else row.example
-    return (seen.diagnosis if seen else "") or row.reason or (seen.reason if seen else "")
+    said = (seen.diagnosis, seen.reason) if seen else ("", "")
+    return said[0] or (row.reason if not row.failure else "") or said[1] or row.reason
 
 
 def remarks(row: Row) -> str:

@@ -11,12 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import base, conv, data, dense, elementwise, recurrent
+from .. import activations, base, conv, data, dense, elementwise, losses, recurrent
 from ..activations import Activation, Rules
-from ..activations import activation as named_activation
 from ..initializers import INITIALIZERS
-from ..losses import loss as named_loss
-from ..losses import metric as named_metric
 from ..model import bar, mode
 from ..pool import Pool2D
 from ..schedules import Cyclic
@@ -40,7 +37,7 @@ MAX_NORM = 0.25                                                      # of all gr
 
 def _activate(name: str) -> Function:
     def activate(x: ArrayLike, deriv: bool = False) -> Array:
-        f, z = named_activation(ROWS[name]), np.asarray(x, float)
+        f, z = activations.activation(ROWS[name]), np.asarray(x, float)
         if not deriv or f.rules.grad is not None:
             return f.grad(z) if deriv else f(z)
         return np.stack([f.pull(np.broadcast_to(unit, z.shape), z, f(z)) for unit in np.eye(z.shape[-1])], axis=-2)   # a Jacobian for each line
@@ -72,7 +69,7 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator | None = None) -
 
 def _loss(name: str) -> Function:
     def loss(Y: ArrayLike, A: ArrayLike, deriv: bool = False) -> Array:
-        row, y = named_loss(name.lower()), np.asarray(A, float)
+        row, y = losses.loss(name.lower()), np.asarray(A, float)
         return len(y) * row.cotangent(Y, y) if deriv else row.samples(Y, y)
 
     loss.__name__, loss.__doc__ = name, "One value for each sample, or the derivative in A of their sum."
@@ -96,34 +93,27 @@ class Layer:
         self.d, self.o, self.activation = dict[str, int](), dict[str, int](), dict[str, str]()
         self.fs, self.bs = dict[str, tuple[int, ...]](), dict[str, tuple[int, ...]]()
         self.p, self.g, self.fc, self.bc = Arrays(), Arrays(), Arrays(), Arrays()
-        self.inherited, self.se_hPars = None, se_hPars
+        self.inherited, self.own = dict[str, Any](), se_hPars
         self.trainable, self.training, self.np_rng = True, True, np.random.default_rng()
         self.e, self.lrate = 0, list[float]()                        # the epoch, the rate of each
 
     @property
-    def se_hPars(self) -> dict[str, Any] | None:
-        """The network's hyperparameters under the layer's own; None if neither has any."""
-        return None if self.inherited is None and self.own is None else {**(self.inherited or {}), **(self.own or {})}
+    def se_hPars(self) -> dict[str, Any]:
+        """The defaults, under the network's hyperparameters, under the layer's own."""
+        return {**HPARS, **self.inherited, **(self.own or {})}
 
     @se_hPars.setter
     def se_hPars(self, own: HPars) -> None:
         self.own = own
 
-    @property
-    def hPars(self) -> dict[str, Any]:
-        return {**HPARS, **(self.se_hPars or {})}
-
     def schedule(self, epochs: int) -> None:
         """Fill `lrate` for so many epochs."""
-        h = self.hPars
+        h = self.se_hPars
         rule = Cyclic(h["schedule"], h["learning_rate"], h["decay_k"], h["cycle_epochs"], h["cycle_descent"], epochs)
         self.lrate = [rule.rate(e) for e in range(epochs)]
 
     def update_shapes(self, cache: Mapping[str, Array], shapes: dict[str, tuple[int, ...]]) -> None:
         shapes.update({k: np.shape(v) for k, v in cache.items()})
-
-    def children(self) -> tuple[()]:
-        return ()
 
 
 class Template(Layer):
@@ -180,7 +170,7 @@ class Viewed(View, Template):
         name = f.__name__
         if f not in OURS:
             return Own(name, (), f)
-        return Activation(ROWS[name], ((TUNED[name][0], self.hPars[TUNED[name][1]]),) if name in TUNED else ())
+        return Activation(ROWS[name], ((TUNED[name][0], self.se_hPars[TUNED[name][1]]),) if name in TUNED else ())
 
     def show(self, core: Mapping[str, Array]) -> Arrays:
         """Parameters, or their cotangents, as they are called here; `hide` is the inverse."""
@@ -281,6 +271,7 @@ class Recurrent(Viewed):
             dy = np.concatenate([np.zeros((len(dA), self.d["s"] - 1, self.d["u"]), dA.dtype), dA[:, None]], axis=1)
         dx = super().backward(dy)
         self.bc["dA"] = dA
+        self.update_shapes(self.bc, self.bs)
         return dx
 
     def compute_gradients(self) -> None:
@@ -392,7 +383,7 @@ class dataSet:
     def __init__(self, X_data: ArrayLike, Y_data: ArrayLike | None = None, name: str = "dummy") -> None:
         self.name, self.X, self.A, self.P = name, np.asarray(X_data), np.array([]), np.array([])
         self.active, self.ids = len(self.X) > 0, np.arange(len(self.X))
-        self.Y = None if Y_data is None else np.asarray(Y_data).reshape(len(self.X), -1)
+        self.Y = None if Y_data is None else np.asarray(Y_data)[:, None] if np.ndim(Y_data) == 1 else np.asarray(Y_data)
         if self.Y is not None and self.active:
             self.y = self.Y.argmax(1) if self.Y.shape[1] > 1 else self.Y[:, 0]
             self.b = dict(zip(*(v.tolist() for v in np.unique(self.y, return_counts=True)), strict=True))
@@ -438,18 +429,18 @@ class EpyNN:
 
     def __init__(self, layers: list[Any], name: str = "EpyNN") -> None:
         self.layers, self.embedding, self.name = layers, layers[0], name
-        self.e, self.epochs, self.initialized, self.training = 0, 0, False, True
+        self.e, self.epochs, self.initialized = 0, 0, False
 
     def initialize(self, loss: str = "MSE", se_hPars: HPars = None, metrics: Any = ("accuracy",), seed: int | None = None) -> None:
         """Draw all parameters and go once ahead and back on a batch, without an update. Each layer gets a seed of its own."""
         if loss not in LOSSES:
             raise ValueError(suggest("loss", loss, LOSSES))
         self.training_loss = LOSSES[loss]
-        self.rules: dict[str, Any] = {**{m: named_metric(m) for m in metrics}, loss: lambda Y, A: self.training_loss(Y, A).mean()}
+        self.rules: dict[str, Any] = {**{m: losses.metric(m) for m in metrics}, loss: lambda Y, A: self.training_loss(Y, A).mean()}
         self.metrics: dict[str, list[list[float]]] = {m: [[] for _ in self.embedding.dsets] for m in self.rules}
         for i, layer in enumerate(self.layers):
             layer.o.update({} if seed is None else {"seed": seed + i})
-            layer.np_rng, layer.inherited = np.random.default_rng(layer.o.get("seed")), {**HPARS, **(se_hPars or {})}
+            layer.np_rng, layer.inherited = np.random.default_rng(layer.o.get("seed")), dict(se_hPars or {})
         batch = next(self.embedding.training_batches())
         A = batch.X
         for layer in self.layers:
@@ -499,10 +490,7 @@ class EpyNN:
         return self._decide(dataSet(self.embedding.prepared(X_data, X_encode, X_scale)))
 
     def _decide(self, dset: dataSet) -> dataSet:
-        with mode(self, False):
+        with mode(self.layers, False):
             dset.A = self.forward(dset.X)
         dset.P = dset.A.argmax(1) if dset.A.shape[1] > 1 else np.around(dset.A)
         return dset
-
-    def children(self) -> list[Any]:
-        return self.layers

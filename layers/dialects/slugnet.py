@@ -168,9 +168,6 @@ class Model(Training):
         for layer in self.layers:
             layer.core.flush_gradients()
 
-    def children(self) -> tuple[()]:
-        return ()
-
     def _report(self, epoch: int, scores: dict[str, float]) -> None:
         said = {who: "  ".join(f"{m} {scores[ahead + m]:.4f}" for m in self.shown if ahead + m in scores)
                 for who, ahead in (("training", ""), ("validation", "val_"))}

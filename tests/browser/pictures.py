@@ -21,7 +21,8 @@ SHOTS: dict[str, tuple[str, list[str], list[str]]] = {       # file -> theme, fi
     "verdict": ("light", ["header"], ["h1", ".counts", ".pair > div", ".pair > div + div", "nav"]),
     "failure": ("light", [".failures h2", ".case"],
                 [".case h3", ".reason", ".worst", ".heatmap", ".evidence .v", ".case h4", ".case h4 ~ h4", ".case .code ~ p"]),
-    "table": ("dark", [".layers h2", "#layers tbody tr:nth-child(9)"], ["#search", ".controls fieldset", ".groups", "#layers tbody tr"]),
+    "table": ("dark", [".layers h2", "#layers tbody tr:nth-child(9)"],
+              [".controls label", ".controls fieldset", ".groups", "#layers tbody tr"]),
     "layer": ("light", ["[open]", "[open] .ledger table"],
               ["[open] .equation", "[open] .domains", "[open] .rows", "[open] .curves", "[open] .ledger"]),
 }
@@ -35,7 +36,7 @@ def take(page: Any, folder: Path, name: str, ends: list[str], marks: list[str]) 
             page.evaluate(MARK, [selector, n])
     boxes = [page.locator(selector).first.bounding_box() for selector in ends]
     top, bottom = boxes[0]["y"] - 24, boxes[-1]["y"] + boxes[-1]["height"] + 24
-    clip = {"x": 0, "y": max(top, 0), "width": page.viewport_size["width"], "height": min(bottom - max(top, 0), 1100)}
+    clip = {"x": 0, "y": max(top, 0), "width": page.viewport_size["width"], "height": min(bottom - max(top, 0), 1500)}
     page.screenshot(path=folder / f"{name}.png", full_page=True, clip=clip)
 
 
@@ -45,7 +46,7 @@ def main(report: str, folder: str, layer: str) -> None:
         save(load(report), html := Path(there, "report.html"))
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for name, (theme, ends, marks) in SHOTS.items():
-            page = browser.new_page(color_scheme=theme, viewport={"width": 1120, "height": 900}, bypass_csp=True)
+            page = browser.new_page(color_scheme=theme, viewport={"width": 1200, "height": 900}, bypass_csp=True)
             page.goto(f"{html.as_uri()}#{layer if name == 'layer' else ''}")
             page.evaluate("scrollTo(0, 0)")
             take(page, Path(folder), name, ends, marks)

@@ -81,6 +81,7 @@ def summary(trials: list[Trial]) -> dict[str, Any]:
     said = [t for t in trials if t.left_out < 1]
     ratio = np.array([t.ratio for t in said] or [0.0])
     relative = [t.bound / t.size if t.size > 0 else np.inf for t in said]
-    return {"trials": len(said), "covered": float(np.mean(ratio <= 1)), "worst": float(ratio.max()), "beyond": int(np.sum(ratio > 1)), "beyond_10": int(np.sum(ratio > 10)),
+    return {"trials": len(said), "covered": float(np.mean(ratio <= 1)), "worst": float(ratio.max()),
+            "beyond": int(np.sum(ratio > 1)), "beyond_10": int(np.sum(ratio > 10)),
             "median_bound": float(np.median(relative or [np.inf])), "median_calls": float(np.median([t.calls for t in trials])),
             "left_out": float(np.mean([t.left_out for t in trials])), "unmeasured": len(trials) - len(said)}
