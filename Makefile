@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help check test test-frameworks foreign clean
+.PHONY: help check test test-frameworks foreign power clean
 
 help:  ## print this
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-16s%s\n", $$1, $$2}' Makefile
@@ -26,9 +26,15 @@ test-frameworks: $(VENV)/frameworks  ## the tests that need PyTorch, JAX, autogr
 foreign: $(VENV)/frameworks  ## judge other people's layers, unmodified: reports/foreign.html and .json
 	$(BIN)/gradcheck run $(sort $(wildcard tests/foreign/*_cases.py)) -j $(JOBS) --title "layers of other packages" -o reports/foreign.html -o reports/foreign.json
 
+power: $(VENV)/frameworks  ## every wild defect against every check, and torch's gradcheck: reports/power.html and .json
+	$(BIN)/python tests/power.py -j $(JOBS)
+
+calibrate: $(VENV)/frameworks  ## is the bound true, and how small an error is seen: reports/calibration.html and .json (about 10 minutes)
+	$(BIN)/python -m tests.calibration
+
 clean:  ## remove the environment, the caches and the written reports
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
-	rm -f reports/*.html reports/layers.json reports/foreign.json
+	rm -f reports/*.html reports/layers.json reports/foreign.json reports/calibration.json reports/power.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # the environment, in layers; a stamp is as old as what it was made from

@@ -39,19 +39,25 @@ class Ladder:
     calls: int
 
     @cached_property
-    def usable(self) -> Array:
-        """Which components have a derivative here that differences can see, as far as the two narrow steps tell.
+    def kinked(self) -> Array:
+        """Which components have a kink at the point, or are not finite beside it, as far as the two narrow steps tell.
 
-        Not those that are not finite; nor those with a kink at the point: a central difference never sees a kink that
-        it sits on, but the even part vanishes with h where g is smooth and stays where it is not. Nor those that are
-        flat at narrow steps and move at wide ones: a dead unit near its kink and a value rounded to a grid look alike.
+        A central difference never sees a kink that it sits on: it agrees with itself, for every step, on the mean of two
+        slopes. The even part does: it vanishes with h where g is smooth and stays where it is not.
         """
         (wide, narrow), h = np.abs(self.even[-2:]), self.steps[-1]
         with np.errstate(all="ignore"):
-            kinked = (narrow > 4 * SIGMAS * self.noise / h) & (narrow > 0.7 * wide)
-            still = (self.odd == 0) & (self.even == 0)
-            finite = np.isfinite(self.odd[-2:]).all(axis=0) & np.isfinite(narrow)
-            return np.asarray(finite & ~kinked & (still.all(axis=0) | ~still[-2:].all(axis=0)))
+            stays = (narrow > 4 * SIGMAS * self.noise / h) & (narrow > 0.7 * wide)
+        return np.asarray(stays | ~np.isfinite(self.odd[-2:]).all(axis=0) | ~np.isfinite(narrow))
+
+    @cached_property
+    def usable(self) -> Array:
+        """Which components have a derivative that differences can see: no kink, and not flat at narrow steps only.
+
+        A dead unit near its kink and a value rounded to a coarse grid look alike: neither moves until a step is wide enough.
+        """
+        still = (self.odd == 0) & (self.even == 0)
+        return np.asarray(~self.kinked & (still.all(axis=0) | ~still[-2:].all(axis=0)))
 
     def total(self, kept: Array) -> Ladder:
         """The ladder of the sum of the components kept."""

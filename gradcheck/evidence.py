@@ -214,5 +214,5 @@ class Report(_Frozen, frozen=True):
 
     def save(self, path: Any) -> None:
         """Write the report; the suffix (.json, .html or .md) says as what. Errors: ValueError on another suffix."""
-        from .report import save          # late: a report's types are read where its templates are not
+        from .report import save  # late: a report's types are read where its templates are not
         save(self, path)

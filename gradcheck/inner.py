@@ -24,25 +24,27 @@ def scale(x: Array) -> Array:
 
     A plain |x| never moves a zero; one number for the whole array moves small entries out of their domain.
     """
-    size = np.abs(x).astype(np.float64)
+    size = np.asarray(np.abs(x)).astype(np.float64, copy=False)
     known = size[np.isfinite(size) & (size > 0)]
     if known.size == 0:
         return np.ones(size.shape)
-    typical = float(np.median(known))
-    return np.where(size == 0, typical, np.clip(np.where(np.isfinite(size), size, typical), typical * 1e-3, None))
+    typical = float(np.median(known, overwrite_input=True))
+    size[(size == 0) | ~np.isfinite(size)] = typical
+    return np.maximum(size, typical * 1e-3, out=size)
 
 
 def signs(rng: np.random.Generator, shape: Sequence[int], complex_: bool = False) -> Array:
     """Random signs (complex: phases) with magnitudes in [0.5, 1.5]: equal errors do not cancel, and no entry goes unseen."""
-    magnitude = rng.uniform(0.5, 1.5, shape)
+    magnitude = np.asarray(rng.uniform(0.5, 1.5, shape))
     if complex_:
         return np.asarray(magnitude * np.exp(2j * np.pi * rng.random(shape)))
-    return np.asarray(np.where(rng.random(shape) < 0.5, -magnitude, magnitude))
+    return np.negative(magnitude, out=magnitude, where=rng.random(shape) < 0.5)
 
 
 def direction(rng: np.random.Generator, x: Array) -> Array:
     """A tangent at `x`: signs scaled to each entry's own size."""
-    return np.asarray(signs(rng, x.shape, np.iscomplexobj(x)) * scale(x))
+    v = signs(rng, x.shape, np.iscomplexobj(x))
+    return np.asarray(np.multiply(v, scale(x), out=v))
 
 
 def upstream(rng: np.random.Generator, ys: Iterable[Array]) -> tuple[Array, ...]:

@@ -39,7 +39,7 @@ class Measured:
     probe: Probe
     value: float
     bound: float
-    dropped: int                        # components left out because their own table was unclean
+    dropped: int                        # components left out because their own table was unclean: a kink within the steps
     kinked: int                         # components left out because the point is a kink of theirs
     components: int
     ladder: differences.Ladder          # of the one sum that was used
@@ -64,23 +64,22 @@ class Field:
         return eps_of([*self.ys, *(s.primals[k] for k in s.differentiable)])
 
     @cached_property
+    def _rehearsal(self) -> tuple[Array, float]:
+        """From a probe of its own: the rounding noise of each component for an upstream of norm 1, and that of all relative to the values."""
+        probe = self.probe(self.subject.rng("noise"))
+        here = self._reduce(probe.dy, self.ys)
+        noise, _ = differences.noise_of(self.curve(probe), here, self.eps)
+        return noise / self._norms(probe.dy), float(np.linalg.norm(noise) / (np.linalg.norm(here) or 1.0))
+
+    @property
     def precision(self) -> float:
         """The precision that the values turn out to have: that of their dtype, unless they are far rougher (float32 inside float64)."""
-        probe = self.probe(self.subject.rng("noise"))
-        size = float(np.linalg.norm(self._reduce(probe.dy, self.ys)))
-        seen = 2 * float(np.linalg.norm(self.noise(probe))) / size if size > 0 else 0.0
+        seen = 2 * self._rehearsal[1]
         return seen if ROUGH * self.eps < seen < 1 else self.eps
-
-    @cached_property
-    def roughness(self) -> Array:
-        """The rounding noise of each component for an upstream of norm 1, measured once."""
-        probe = self.probe(self.subject.rng("noise"))
-        seen, _ = differences.noise_of(self.curve(probe), self._reduce(probe.dy, self.ys), self.eps)
-        return np.asarray(seen / self._norms(probe.dy))
 
     def noise(self, probe: Probe) -> Array:
         """The rounding noise of each component of a probe."""
-        return np.asarray(self.roughness * self._norms(probe.dy))
+        return np.asarray(self._rehearsal[0] * self._norms(probe.dy))
 
     def probe(self, rng: np.random.Generator, names: Sequence[str] | None = None) -> Probe:
         """A random probe that moves the primals `names`, all differentiable ones by default."""
@@ -107,12 +106,12 @@ class Field:
 
     def _settled(self, probe: Probe, ladder: differences.Ladder, most: float) -> Measured:
         """What a ladder says of its probe."""
-        usable = ladder.usable
-        goal = demand_of(self.precision) / (10 * MARGIN) * float(np.linalg.norm(ladder.odd[-2, usable]))
+        goal = demand_of(self.precision) / (10 * MARGIN) * float(np.linalg.norm(ladder.odd[-2, ladder.usable]))
         kept, found = differences.clean(ladder, most, goal)
         value, bound, unclean, step = (float(a[0]) for a in (found.value, found.bound, found.unclean, found.step))
-        return Measured(replace(probe, dy=self._masked(probe.dy, kept)), value, bound, int((usable & ~kept).sum()), int((~usable).sum()),
-                        len(kept), ladder.total(kept), step, bound <= goal or unclean <= bound / 2)
+        kinked, left = int(ladder.kinked.sum()), int((~kept).sum())
+        return Measured(replace(probe, dy=self._masked(probe.dy, kept)), value, bound, left - kinked, kinked, len(kept), ladder.total(kept), step,
+                        bound <= goal or unclean < bound / 2)
 
     def _reduce(self, dys: Sequence[Array], ys: Sequence[Array]) -> Array:
         """The components of Re ⟨dy, y⟩: its terms, or their sums in buckets."""

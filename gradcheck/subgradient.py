@@ -105,7 +105,8 @@ def _sides(field: Field, layer: Subject, k: str, dys: Sequence[Array], rng: np.r
     return None, slack
 
 
-def _limit(field: Field, layer: Subject, k: str, dys: Sequence[Array], u: dict[str, Array], sign: float, rng: np.random.Generator) -> tuple[Array | None, float]:
+def _limit(field: Field, layer: Subject, k: str, dys: Sequence[Array], u: dict[str, Array], sign: float,
+           rng: np.random.Generator) -> tuple[Array | None, float]:
     """The claim a little to one side, extrapolated to the point from two distances, if differences there confirm it; and its drift."""
     reach = sign * field.eps ** (1 / 4)
     far, near = (_claim(layer, _moved(layer, u, t), k, dys) for t in (reach, reach / 2))
@@ -142,12 +143,14 @@ def _outside(d: Array, sides: Array, slack: float, where: str, shape: tuple[int,
     span = axes[sizes > slack + np.finfo(float).eps * sizes.max(initial=0.0) * len(d)]
     rest = d - middle - (d - middle) @ span.T @ span
     off = float(np.linalg.norm(rest))
-    return f"{where} the claim for {k} is no mixture of its sides: off by {off:.3g} where they all agree" if off > 4 * slack * np.sqrt(len(d)) + 1e-9 * np.linalg.norm(d) else ""
+    if off <= 4 * slack * np.sqrt(len(d)) + 1e-9 * np.linalg.norm(d):
+        return ""
+    return f"{where} the claim for {k} is no mixture of its sides: off by {off:.3g} where they all agree"
 
 
 def _less(a: Array, b: Array) -> Array:
     wide = np.complex128 if np.iscomplexobj(a) else np.float64
-    return np.subtract(a, b, dtype=wide)
+    return np.asarray(np.subtract(a, b, dtype=wide))
 
 
 def _distinct(sides: Array, slack: float) -> int:

@@ -55,6 +55,11 @@ def _open(y: Array) -> Array:
     return np.clip(y, eps, 1 - eps)
 
 
+def _above(y: Array) -> Array:
+    """Probabilities kept off 0 by the least normal number: of a softmax's, y · t/y is then t however sure it is of another class."""
+    return np.maximum(y, np.finfo(y.dtype).tiny)
+
+
 def _logits(t: Array, z: Array) -> Array:
     return softmax(z) * t.sum(1, keepdims=True) - t
 
@@ -64,7 +69,7 @@ LOSSES: dict[str, Loss] = {
     "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t)),
     "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y)),
     "bce":  Loss(lambda t, y: -xlogy(t, _open(y)) - xlogy(1 - t, 1 - _open(y)), lambda t, y: (_open(y) - t) / (_open(y) * (1 - _open(y)))),
-    "cce":  Loss(lambda t, y: -xlogy(t, _open(y)), lambda t, y: -t / _open(y), mean=False),
+    "cce":  Loss(lambda t, y: -xlogy(t, _above(y)), lambda t, y: -t / _above(y), mean=False),
     "softmax_cce": Loss(lambda t, z: -t * log_softmax(z, 1), _logits, mean=False),   # cce of softmax(z), in one
 }
 

@@ -127,8 +127,10 @@ class Training:
         ahead over the share `validation_split` of the rows that is held out. `each(epoch, scores)` is called as they come.
         """
         train, held = split((X, Y), (1 - validation_split, validation_split), self.rng)
+        if not (rows := size(train)):
+            raise ValueError(f"fit has no rows to train on: {size((X, Y))} given, validation_split={validation_split}")
         history: dict[str, list[float]] = {}
-        with bar(epochs * len(list(batches(train, batch_size))), progress) as advance:
+        with bar(epochs * -(-rows // (batch_size or rows)), progress) as advance:
             for epoch in range(epochs):
                 with mode([self], True):
                     scores = _mean([self._step(x, y, advance) for x, y in batches(train, batch_size, self.rng)])
@@ -191,7 +193,7 @@ class Model(Training, Layer):
     Parameters, gradients and residuals are those of the layers, as "0.W" by the number of the layer's first place. `optimizer` is for all
     layers; None leaves each its own. `seed` starts all random numbers, also those of `fit`. A loss or metric is a name or an object.
     """
-    layers: Any = hyper(NETS, valid=_places)
+    layers: Any = hyper(NETS, valid=list)
     loss: Any = "mse"
     optimizer: Any = None
     metrics: Any = ()
@@ -209,11 +211,11 @@ class Model(Training, Layer):
         super().__post_init__()
         for layer in self.own.values() if given is not None else ():
             layer.optimizer = optimizer(given)
-        family = list(family(self))
-        if len({id(layer) for layer in family}) < len(family):
+        everyone = list(family(self))
+        if len({id(layer) for layer in everyone}) < len(everyone):
             raise ValueError("Model: a layer stands at a place of this model, and inside the layer of another place")
         if self.seed is not None:
-            for layer, rng in zip(family, np.random.default_rng(self.seed).spawn(len(family)), strict=True):
+            for layer, rng in zip(everyone, np.random.default_rng(self.seed).spawn(len(everyone)), strict=True):
                 layer.rng = rng
 
     # the graph ------------------------------------------------------------------------------------------------------------

@@ -49,8 +49,14 @@ def classifier(**given):
 
 # the whole as one layer ------------------------------------------------------------------------------------------------------
 
-def test_the_checker_passes_every_net_that_the_model_declares():
-    result = gradcheck.check(Model)
+@pytest.mark.parametrize("net", NETS, ids=lambda net: str(net[0]["layer"]))
+def test_the_checker_passes_every_net_that_the_model_declares(net):
+    result = gradcheck.check(lambda: Model(net), profile="quick")
+    assert result, str(result)
+
+
+def test_the_checker_draws_models_from_the_declaration():
+    result = gradcheck.check(Model, profile="quick", checks=["adjoint", "errors"])
     assert result, str(result)
 
 
@@ -232,6 +238,8 @@ def test_a_failing_step_leaves_no_tape():
     assert not model.tape
     with pytest.raises(ValueError, match="240, 3"):
         model.fit(X, Y[:3])
+    with pytest.raises(ValueError, match=r"no rows to train on: 2 given, validation_split=0\.9"):
+        model.fit(X[:2], Y[:2], validation_split=0.9)
 
 
 # training ----------------------------------------------------------------------------------------------------------------------

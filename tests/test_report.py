@@ -31,7 +31,7 @@ from gradcheck.evidence import (
     Sweep,
     Verdict,
 )
-from gradcheck.report import codec, diff, load, merge, page, plots, save, schema, to_ctrf, to_html, to_json, to_markdown, words
+from gradcheck.report import codec, diff, load, merge, notation, page, plots, save, schema, to_ctrf, to_html, to_json, to_markdown, words
 
 REPORTS = {"sample": samples.sample, "passing": lambda: samples.sample(faulty=False), "nothing": samples.nothing,
            "errors": samples.errors_only, "hostile": samples.hostile}
@@ -291,21 +291,21 @@ def test_a_layer_resolves_what_the_finest_check_of_its_coarsest_array_does() -> 
     (math.inf, 1, "∞"), (math.nan, 1, "NaN"),
 ])
 def test_a_resolution_is_rounded_up(value: float, digits: int, text: str) -> None:
-    assert words.coarse(value, digits) == text
+    assert notation.coarse(value, digits) == text
 
 
 def test_two_numbers_are_printed_apart() -> None:
-    assert words.pair(1.0, 1.0000004) == ("1", "1.0000004")
-    assert words.pair(0.31, 0.62) == ("0.31", "0.62")
-    assert words.pair(1.0, math.nextafter(1, 2))[1] != "1"
-    assert words.pair(math.nan, 0.0) == ("NaN", "0")
-    assert [words.ratio(1, 2), words.ratio(1, 0), words.ratio(math.nan, 1)] == ["0.5", "–", "–"]
+    assert notation.pair(1.0, 1.0000004) == ("1", "1.0000004")
+    assert notation.pair(0.31, 0.62) == ("0.31", "0.62")
+    assert notation.pair(1.0, math.nextafter(1, 2))[1] != "1"
+    assert notation.pair(math.nan, 0.0) == ("NaN", "0")
+    assert [notation.ratio(1, 2), notation.ratio(1, 0), notation.ratio(math.nan, 1)] == ["0.5", "–", "–"]
 
 
 @pytest.mark.parametrize(("value", "text"), [
     (0, "0 s"), (4.5e-5, "45 µs"), (1.23e-3, "1.2 ms"), (0.25, "250 ms"), (3.4, "3.4 s"), (41.7, "42 s"), (125, "2 min 5 s")])
 def test_times(value: float, text: str) -> None:
-    assert words.seconds(value) == text
+    assert notation.seconds(value) == text
 
 
 # Markdown

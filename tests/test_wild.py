@@ -1,27 +1,19 @@
 """Every defect fails by the check that claims its class; its corrected twin passes the whole battery."""
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from wild import WILD
+from power import BATTERY, PAGE, by_torch, judged, summary
+from wild import UNSEEN, WILD
 
-from gradcheck.checks import CHECKS, applicable
-from gradcheck.evidence import Evidence, Verdict
-from gradcheck.runner import judge_check, undisturbed
-from gradcheck.strategies import points
-from gradcheck.subjects import Case
+from gradcheck.evidence import Verdict
 
-BATTERY = [c.name for c in CHECKS.values() if c.default]
-POINTS = {"float64": 20, "float32": 8}                       # as the default profile has them; a twin is judged at a few of each
+CLASSES = {f"{letter}{n}" for letter, numbers in {
+    "A": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12), "B": (1,), "C": (1, 2, 3, 5, 6, 8, 9, 10, 11, 12, 13, 14, 17, 18, 19, 20, 21, 22), "D": (1, 2, 3),
+    "E": (1, 2, 3, 4, 5, 6, 7, 9, 11), "F": (1, 2, 3, 4), "G": (1, 2, 3), "H": (1, 2, 3, 4, 5, 6, 7, 8, 10), "I": (1, 2, 3, 4, 5, 6)}.items() for n in numbers}
 
 
-def judged(case: Case, checks: list[str], share: int = 1) -> Iterator[Evidence]:
-    """The evidence of these checks at every `share`-th point of the default profile."""
-    with undisturbed():
-        for point in [p for dtype, n in POINTS.items() for p in points(case, n, 0, dtype)[::share]]:
-            s = case.subject(point)
-            yield from (e for name in checks if not applicable(CHECKS[name], s) for e in judge_check(s, CHECKS[name]))
+def test_every_known_class_has_a_defect_or_a_reason() -> None:
+    assert {w.kind for w in WILD.values()} | UNSEEN.keys() >= CLASSES
 
 
 @pytest.mark.parametrize("name", WILD)
@@ -34,3 +26,18 @@ def test_the_corrected_twin_passes_the_whole_battery(name: str) -> None:
     found = list(judged(WILD[name].case(False), BATTERY, share=4))
     assert [(e.check, e.primal, e.reason) for e in found if e.verdict.bad] == []
     assert any(e.check == WILD[name].by and e.verdict is Verdict.PASS for e in found)
+
+
+@pytest.mark.frameworks
+def test_torch_sees_what_a_difference_sees() -> None:
+    pytest.importorskip("torch")
+    assert by_torch(WILD["a_constant_factor"].case(True), fast=False) == "rejects"
+    assert by_torch(WILD["upstream_clipped"].case(True), fast=False) == "accepts"
+    assert by_torch(WILD["assigned_where_added"].case(False), fast=True) == "accepts"
+
+
+def test_the_page_shows_what_was_missed() -> None:
+    told = {"slow": "accepts", "fast": "rejects"}
+    rows = [{"kind": "Z1", "name": "a <script>", "what": "", "by": "adjoint", "reports": "", "seen": [], "twin": ["pure"], "torch": told, "torch_twin": told}]
+    page = PAGE.render(rows=rows, s=summary(rows), battery=BATTERY, unseen=UNSEEN, where="here")
+    assert "missed" in page and "a &lt;script&gt;" in page and summary(rows)["twins accused"] == 1

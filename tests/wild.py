@@ -625,7 +625,17 @@ def overflow_in_saturation(wrong):
                 lambda p, dy: {"x": dy * (np.exp(p["x"]) / (1 + np.exp(p["x"])) if wrong else sigmoid(p["x"]))}, x="n d")
 
 
-@wild("E7", "adjoint", "mni-ml/framework#22; tensorflow#4886; pytorch#184574")
+@wild("E7", "values", "tensorflow#4886; EpyNN's and many other max poolings")
+def every_tied_entry_takes_all(wrong):
+    """Of equal maxima each gets the full gradient, which is no mixture of what it is with one of them ahead."""
+    def pull(p, dy):
+        x, m = p["x"], p["x"].max(1, keepdims=True)
+        first = np.arange(x.shape[1]) == x.argmax(1)[:, None]
+        return {"x": dy[:, None] * (x == m if wrong else first)}
+    return pair(lambda p: p["x"].max(1), pull, x="n d", sizes={"d": (2, 9)})
+
+
+@wild("E7", "adjoint", "mni-ml/framework#22; pytorch#184574")
 def nearly_equal_taken_for_equal(wrong):
     """The largest entry is found by closeness, so that all near it get its gradient."""
     def pull(p, dy):
@@ -748,6 +758,9 @@ def the_upstream_is_overwritten(wrong):
     return pair(lambda p: np.sin(p["x"]), pull, x="n d")
 
 
+ADDS = {"gradients": "add"}
+
+
 class Accumulating:
     """y = x W + b, gradients added up until they are cleared."""
     wrong = ""
@@ -770,13 +783,13 @@ class Accumulating:
 @wild("H3", "accumulate", "caffe#5981, #2895")
 def scratch_in_a_gradient(wrong):
     """A second forward uses the bias' gradient as a work array."""
-    return gradcheck.case(type("Accumulating", (Accumulating,), {"wrong": "scratch" if wrong else ""}), "n 3")
+    return gradcheck.case(type("Accumulating", (Accumulating,), {"wrong": "scratch" if wrong else ""}), "n 3", convention=ADDS)
 
 
 @wild("H4", "accumulate", "mxnet#9497, #3751, #18499; caffe#3254; Paddle#1805")
 def assigned_where_added(wrong):
     """dW adds up over calls, db does not."""
-    return gradcheck.case(type("Accumulating", (Accumulating,), {"wrong": "assigned" if wrong else ""}), "n 3")
+    return gradcheck.case(type("Accumulating", (Accumulating,), {"wrong": "assigned" if wrong else ""}), "n 3", convention=ADDS)
 
 
 @wild("H5", "adjoint", "pocketpy/cTensor#5; SethHWeidman/DLFS_code#13; mxnet#17989, #16708")
@@ -836,7 +849,7 @@ class Shared:
     wrong = False
 
     def forward(self, x):
-        setattr(type(self) if self.wrong else self, "x", x)
+        (type(self) if self.wrong else self).x = x
         return np.sin(x)
 
     def backward(self, dy):
@@ -886,7 +899,7 @@ def frozen_weights_spoil_the_input(wrong):
     """Where the weights need no gradient, the activation's derivative, computed for them, is left out of dx too."""
     class Thrifty(Dense):
         def _pull(self, record, dys, retain_grads):
-            dx, d = self.bwd(record.p, record.r, *dys)
+            dx, _ = self.bwd(record.p, record.r, *dys)
             if wrong and not (retain_grads and self.trainable):
                 return 0.5 * dx
             return super()._pull(record, dys, retain_grads)

@@ -79,7 +79,8 @@ class Native:
         given = {k: v for k, v in _tupled(point.options).items() if k not in self.defaults or v != self.defaults[k]}
         shapes = self.law(point.options).shapes(point.sizes, point.inputs or None)
         at = ", ".join(f"{n} {s}" for n, s in zip(input_names(len(shapes)), shapes, strict=True))
-        return f"{self.kind.__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())}) at {at}, {point.dtype}, {'train' if point.train else 'eval'}, seed {point.seed}"
+        built = f"{self.kind.__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+        return f"{built} at {at}, {point.dtype}, {'train' if point.train else 'eval'}, seed {point.seed}"
 
     def _layer(self, options: Mapping[str, Any]) -> Any:
         return self.make(**_tupled(options))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..answers import Answer, Question, cotangent, cotangents, found, outputs, shuffled
+from ..answers import Answer, Question, attempt, cotangent, cotangents, forward, found, outputs, shuffled
 from ..evidence import Evidence
 from ..inner import Array
 from ..subjects import Stateful, Subject, copied
@@ -34,10 +34,15 @@ def accumulate(s: Subject) -> Iterator[Evidence]:
 def _in_turn(s: Subject, a: Question, b: Question) -> Evidence:
     """Forward and backward of A, a forward that nothing comes of, forward and backward of B, on one layer."""
     tape = s.tape()
-    a.ask(tape)
-    tape.forward(copied(a.primals))
-    after = b.ask(tape)
-    s.counter.forward += 1
+
+    def asked() -> Answer:
+        a.ask(tape)
+        forward(s, tape, copied(a.primals))
+        return b.ask(tape)
+
+    after, refused = attempt(asked)
+    if refused:                                            # no wrong gradient comes of it: an exception is an answer
+        return found("accumulate", "gradients", [], [f"a second call is refused: {refused}"])
     own = [k for k in map(cotangent, s.differentiable) if k not in map(cotangent, s.inputs)]
     moving = [k for k in own if k in after and k in a.answer and a.answer[k].any()]
     adds = [k for k in moving if list(b.departures(after, [k])) and not list(b.sums(after, a, [k]))]

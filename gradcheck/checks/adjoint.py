@@ -167,7 +167,8 @@ class Trial:
             return _undecided(line, "the function is not finite along every direction tried")
         if not self.confirmed(k, worst):
             return _undecided(line, "two measurements of the same direction disagree")
-        off = f"⟨d, v⟩ is {found.worst.claim:.6g}, ⟨dy, J v⟩ is {found.worst.value:.6g}: off by {found.worst.residual:.3g}, a right claim by {found.worst.limit:.0e} at most"
+        r = found.worst
+        off = f"⟨d, v⟩ is {r.claim:.6g}, ⟨dy, J v⟩ is {r.value:.6g}: off by {r.residual:.3g}, a right claim by {r.limit:.0e} at most"
         reason = "no cotangent was returned, and it is not zero" if d is None else off if np.isfinite(d).all() else "the cotangent is not finite"
         return changed(line, verdict=Verdict.FAIL, reason=reason, marks=tuple(m for m in line.marks if m != "vacuous"))
 

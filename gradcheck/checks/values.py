@@ -36,7 +36,7 @@ def values(s: Subject) -> Iterator[Evidence]:
     Inputs take a few special entries among ordinary ones, or special ones only; integers take repeated values and their
     extremes. Signs, ranges and indicators of the point's own inputs are kept. Claims must be finite wherever the function
     is finite and Lipschitz around the point; two recipes a point are measured as `adjoint` measures, and it asks for no
-    resolution of its own. Outputs that have a kink there are judged where a value between the slopes can be told from others.
+    resolution of its own. At a kink the claim must be a mixture of the cotangents on its sides.
     Cannot see: a value that no recipe makes. A forward that overflows is not its business.
     How to fix: no division by an input that may be 0, no difference of two infinities, no `0 · inf`; add for repeated indices.
     """
@@ -72,10 +72,9 @@ def _measured(s: Subject, ordinary: float) -> Iterator[Evidence]:
     trial = Trial(replace(s, demand=inf), probes=1)
     rounding = MARGIN * trial.eps * ordinary * _largest(s)
     for e in trial.evidence():
-        if e.verdict is Verdict.FAIL and np.isfinite(e.measured):
-            if e.measured <= rounding or not _lipschitz(s, trial.field) or not _finely(trial, e.primal):
-                e = changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, or with features finer than the steps")
-        yield e
+        unsure = e.verdict is Verdict.FAIL and np.isfinite(e.measured) and (
+            e.measured <= rounding or not _lipschitz(s, trial.field) or not _finely(trial, e.primal))
+        yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, or with features finer than the steps") if unsure else e
 
 
 def _finely(trial: Trial, k: str) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..evidence import CaseReport, Report, Row, Verdict
-from .words import WORD, clip, coarse, row_id, rows, seconds, why
+from .notation import clip, coarse, seconds
+from .words import WORD, row_id, rows, why
 
 COARSER = 10.0                 # a pass is coarser if its resolution grew by this factor
 SLOWER = 2.0                   # a layer is slower if its checks took this many times as long: wall times move by a third by themselves …

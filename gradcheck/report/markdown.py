@@ -7,24 +7,8 @@ from itertools import islice
 
 from ..evidence import CaseReport, Report, Verdict
 from .changes import KINDS, diff
-from .words import (
-    WORD,
-    caveats,
-    clip,
-    coarse,
-    count,
-    gravity,
-    ordered,
-    resolution,
-    row_id,
-    rows,
-    seconds,
-    sentence,
-    tally,
-    unchecked,
-    visible,
-    why,
-)
+from .notation import clip, coarse, count, seconds, visible
+from .words import WORD, caveats, gravity, ordered, resolution, row_id, rows, sentence, tally, unchecked, why
 
 ROWS = 200                     # of all tables together: what a summary page still shows at ease
 CELL = 300                     # characters of a cell; with ROWS and TOLD it keeps any report far under 1 MiB

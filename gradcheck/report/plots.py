@@ -8,7 +8,7 @@ from math import ceil, floor, isfinite, log10
 from markupsafe import Markup
 
 from ..evidence import Resolution, Sweep
-from .words import coarse, count, number
+from .notation import coarse, count, number
 
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 304.0, 8.0, 132.0     # of a V-curve's frame, inside 320 × 160
 FLOOR = 1e-17                                          # what an error of zero is drawn as

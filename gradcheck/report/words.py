@@ -1,15 +1,13 @@
-"""A report in words and numbers, as every rendering says them."""
+"""What a report says, in words: the same in every rendering."""
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
-from decimal import ROUND_CEILING, Context, Decimal
-from math import ceil, inf, isfinite, log10
+from math import inf
 
-from ..evidence import CaseReport, NotChecked, Point, Report, Row, Verdict
+from ..evidence import CaseReport, NotChecked, Report, Row, Verdict
+from .notation import clip, coarse, count
 
 WORD = {                                       # gravest first: the order in which a reader wants them
     Verdict.FAIL: "fail",
@@ -38,11 +36,9 @@ _CLAUSE = {                                    # of a number of layers: one, man
     Verdict.PASS: ("is right", "are right"),
     Verdict.SKIPPED: ("was skipped", "were skipped"),
 }
-SMALL = 1e-3                                   # below it, numbers are written with an exponent
 USUAL = "twin"                                 # a mark that says how low precision was measured: nothing to remark
 HIGHEST = ""                                   # stands for the dtype of the highest precision that was run
 NAMED = 3                                      # so many layers are named in a sentence
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def sentence(report: Report) -> str:
@@ -154,57 +150,11 @@ def row_id(case: str, row: Row) -> str:
     return f"{case}/{row.check}/{row.primal}".rstrip("/")
 
 
-def coarse(value: float, digits: int = 1) -> str:
-    """A resolution rounded up, so that it never promises more than was measured: `3e-9`."""
-    if not isfinite(value) or value == 0:
-        return number(value)
-    up = Context(digits, ROUND_CEILING).create_decimal(repr(float(value)))         # float: NumPy's has a repr of its own
-    return f"{up:.{digits - 1}e}" if up < SMALL else f"{up:f}"
 
 
-def number(value: float, digits: int = 6) -> str:
-    """`0.25`, `3e-9`, `1.25e6`; `NaN` and `∞` as such."""
-    if not isfinite(value):
-        return {inf: "∞", -inf: "−∞"}.get(value, "NaN")
-    text = f"{value:.{digits}g}"
-    if 0 < abs(value) < SMALL and "e" not in text:
-        text = f"{Decimal(text).normalize():e}"
-    mantissa, e, exponent = text.partition("e")
-    return f"{mantissa}e{int(exponent)}" if e else text
 
 
-def pair(claimed: float, numeric: float) -> tuple[str, str]:
-    """Two numbers with as many digits as it takes to tell them apart, and never fewer than six."""
-    if not (isfinite(claimed) and isfinite(numeric)) or claimed == numeric:
-        return number(claimed), number(numeric)
-    apart = ceil(-log10(abs(claimed - numeric) / max(abs(claimed), abs(numeric)))) + 2
-    return number(claimed, min(max(apart, 6), 17)), number(numeric, min(max(apart, 6), 17))
 
-
-def ratio(claimed: float, numeric: float) -> str:
-    """claimed : numeric, four digits; a dash where that says nothing."""
-    return number(claimed / numeric, 4) if numeric and isfinite(claimed) and isfinite(numeric) else "–"
-
-
-def seconds(value: float) -> str:
-    """`45 µs`, `1.2 ms`, `3.4 s`, `2 min 5 s`."""
-    if value >= 100:
-        return f"{int(value) // 60} min {int(value) % 60} s"
-    size, unit = next(((s, u) for s, u in ((1.0, "s"), (1e-3, "ms")) if value >= s), (1e-6, "µs"))
-    return f"{value / size:.{1 if value / size < 10 else 0}f} {unit}" if value else "0 s"
-
-
-def when(started: str) -> str:
-    """`2026-02-03 10:11 UTC`; what is no date stays as it is."""
-    try:
-        return f"{datetime.fromisoformat(started):%Y-%m-%d %H:%M} UTC"
-    except ValueError:
-        return started
-
-
-def count(n: int, noun: str) -> str:
-    """`1 row`, `2,400 rows`."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def again(case: CaseReport, *checks: str) -> str:
@@ -224,27 +174,3 @@ def remarks(row: Row) -> str:
     counts = {what: n for what, n in {**row.marks, **row.points}.items() if what not in (USUAL, Verdict.PASS)}
     said = [f"{what} × {n}" for what, n in counts.items()]
     return ", ".join([clip(why(row), 160)] if row.verdict is not Verdict.PASS else said)
-
-
-def visible(text: str) -> str:
-    """The text with what would hide, or turn round, its neighbours (control and direction characters) spelt out."""
-    return _UNSEEN.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
-
-
-def clip(text: str, width: int = 60) -> str:
-    """On one line, and no longer than `width`."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[:width - 1] + "…"
-
-
-def place(at: Point) -> str:
-    """`n=3 d=2 act_fn=relu`, and how it differs from an ordinary point."""
-    sizes = {k: "×".join(map(str, v)) if isinstance(v, tuple) else v for k, v in at.sizes.items()}
-    usual = Point()
-    odd = {k: v for k in ("inputs", "dtype", "train") if (v := getattr(at, k)) != getattr(usual, k)}
-    return " ".join(f"{k}={v}" for k, v in {**sizes, **at.options, **odd}.items())
-
-
-def shape(sizes: tuple[int, ...]) -> str:
-    """`3 × 4`; of a single number, `scalar`."""
-    return " × ".join(map(str, sizes)) or "scalar"

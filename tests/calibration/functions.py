@@ -21,7 +21,7 @@ Draw = Callable[[np.random.Generator], Array]
 TINY = 1e-30              # a complex step has no subtraction, so no rounding: it may be as small as one likes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Function:
     """y = call(*point), as computed by `computed`; its directional derivative is the complex step of `call`, or `slope(point, tangents)`."""
     family: str

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,9 +15,8 @@ from gradcheck.checks import CHECKS
 from gradcheck.evidence import Point, Verdict
 from gradcheck.subjects import Subject, generator
 
-SIZES = (10, 1_000, 10_000, 1_000_000)
+SIZES = {10: (5, 2), 1_000: (40, 25), 10_000: (100, 100), 1_000_000: (1000, 1000)}
 DTYPES = ("float64", "float32")
-OUTPUTS = 5
 LEVELS = tuple(10.0 ** (-k / 2) for k in range(-8, 27))      # relative errors from 10⁴ down to 10⁻¹³, two a decade
 REPEATS = 3                                                   # other random directions: seen once by luck is not seen
 DENSE = 10_000                                                # entries beyond which an entry-by-entry checker would run for hours
@@ -26,14 +26,14 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Problem:
-    """W (n/5, 5) with entries of like size, and the entry whose derivative is largest."""
+    """W of n entries of like size, and the entry whose derivative is largest."""
     n: int
     dtype: str
 
     @cached_property
     def arrays(self) -> tuple[Array, Array]:
-        rng, rows = generator("sensitivity", self.n), self.n // OUTPUTS
-        W = rng.uniform(0.5, 1.5, (rows, OUTPUTS)) * rng.choice([-1, 1], (rows, OUTPUTS)) / rows**0.5
+        rng, (rows, columns) = generator("sensitivity", self.n), SIZES[self.n]
+        W = rng.uniform(0.5, 1.5, (rows, columns)) * rng.choice([-1, 1], (rows, columns)) / rows**0.5
         return rng.standard_normal((1, rows)).astype(self.dtype), W.astype(self.dtype)
 
     @cached_property
@@ -156,10 +156,9 @@ def _row(c: Checker, p: Problem) -> dict[str, Any]:
 
 
 def _smallest(c: Checker, p: Problem, entry: bool) -> float | None:
-    """By halves of the list of sizes: what is seen at one size is seen at larger ones."""
-    seen, unseen = -1, len(LEVELS)                     # indices; larger errors come first
-    while unseen - seen > 1:
-        middle = (seen + unseen) // 2
-        caught = not any(c.accepts(p, Fault(entry, LEVELS[middle]), r) for r in range(1 if c.dense else REPEATS))
-        seen, unseen = (middle, unseen) if caught else (seen, middle)
-    return LEVELS[seen] if seen >= 0 else None
+    """By halves of the list of sizes in one direction, then upwards until it is seen in the others too."""
+    def seen(level: int, repeat: int) -> bool:
+        return not c.accepts(p, Fault(entry, LEVELS[level]), repeat)
+
+    first = bisect_left(range(len(LEVELS)), True, key=lambda level: not seen(level, 0)) - 1       # larger errors come first
+    return next((LEVELS[k] for k in range(first, -1, -1) if c.dense or all(seen(k, r) for r in range(1, REPEATS))), None)

@@ -1,7 +1,7 @@
 """One trial: a point, a probe, what the engine says of it, and the truth for the very upstream that the engine kept."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,7 +76,7 @@ def truth(f: Function, primals: Arrays, probe: Probe) -> float:
         return sum(dot(dy, np.where(dy != 0, jv, 0)) for dy, jv in zip(probe.dy, f.derivative(dict(primals), dict(probe.v)), strict=True))
 
 
-def summary(trials: list[Trial]) -> dict[str, Any]:
+def summary(trials: Sequence[Trial]) -> dict[str, Any]:
     """What a table says of many trials. Where every output was left out nothing was measured, so nothing was promised: counted apart."""
     said = [t for t in trials if t.left_out < 1]
     ratio = np.array([t.ratio for t in said] or [0.0])
