@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 Array = np.ndarray
+SAMPLE = 10_000           # entries are enough to tell what is typical
 
 
 def dot(a: Array, b: Array) -> float:
@@ -25,12 +26,17 @@ def scale(x: Array) -> Array:
     A plain |x| never moves a zero; one number for the whole array moves small entries out of their domain.
     """
     size = np.asarray(np.abs(x)).astype(np.float64, copy=False)
-    known = size[np.isfinite(size) & (size > 0)]
-    if known.size == 0:
+    typical = _typical(size.ravel()[::max(1, size.size // SAMPLE)]) or _typical(size)
+    if not typical:
         return np.ones(size.shape)
-    typical = float(np.median(known, overwrite_input=True))
     size[(size == 0) | ~np.isfinite(size)] = typical
     return np.maximum(size, typical * 1e-3, out=size)
+
+
+def _typical(size: Array) -> float:
+    """The median of the magnitudes that are numbers and not 0; of none: 0."""
+    known = size[np.isfinite(size) & (size > 0)]
+    return float(np.median(known)) if known.size else 0.0
 
 
 def signs(rng: np.random.Generator, shape: Sequence[int], complex_: bool = False) -> Array:

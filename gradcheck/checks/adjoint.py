@@ -149,7 +149,9 @@ class Trial:
     def spread(self, k: str, p: Probed) -> float:
         """How much ⟨d, v⟩ moves when all that the backward pass reads moves by one rounding; asked only before a FAIL."""
         v = p.measured.probe.v[k]
-        return spread(self.subject, self.upstream(p.measured.probe.dy), k, lambda moved: abs(dot(moved, v)), self.subject.rng("spread", k))
+        moved = spread(self.subject, self.upstream(p.measured.probe.dy), k, lambda moved: abs(dot(moved, v)), self.subject.rng("spread", k))
+        # what forward kept is rounded as well, which no rounding of the inputs shows: 1 − y² where y is nearly 1
+        return max(moved, self.eps * sum(float(np.sum(np.abs(dy * y))) for dy, y in zip(p.measured.probe.dy, self.field.ys, strict=True)))
 
     def confirmed(self, k: str, worst: Probed) -> bool:
         """Whether the same direction fails again when measured with another ladder on smaller steps."""

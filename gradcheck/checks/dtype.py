@@ -5,14 +5,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..answers import Answer, Question, ask, attempt, found
+from ..answers import Answer, Question, ask, attempt, cotangent, found
 from ..evidence import Evidence
-from ..inner import Array
+from ..inner import Array, scale
 from ..rounding import DRAWS, jittered
 from ..subjects import Subject
 from . import check
 
 FACTOR = 3.0              # an error's RMS over that of the rounding that explains it: layers compute in several steps, each of which rounds
+
+TELLING = 0.1             # least size of all cotangents beside that of the values: below it they are what is left of a cancellation
 
 
 @check("gradient", since="0.1.0", applies=lambda s: s.point.dtype in ("float32", "float16") and bool(s.differentiable))
@@ -29,10 +31,19 @@ def dtype(s: Subject) -> Iterator[Evidence]:
     if refused:
         yield found("dtype", "float64", [], [f"float64 is refused, so there is nothing to compare with: {refused}"])
         return
+    if _size(s, low) < TELLING * sum(float(np.sum(np.abs(dy * low.answer[k]))) for dy, k in zip(low.dys, low.answer, strict=False)):
+        yield found("dtype", "cotangents", [], ["not judged: they are small beside the values, whose rounding is theirs"])
+        return
     rng = s.rng("dtype")
     roundings = [ask(s, {k: jittered(rng, x) for k, x in low.primals.items()}, [jittered(rng, dy) for dy in low.dys]) for _ in range(DRAWS)]
     for k in (k for k, a in low.answer.items() if k in wide and wide[k].shape == a.shape):
         yield found("dtype", k, _wrong(k, low.answer, wide, roundings, float(np.finfo(s.point.dtype).eps)))
+
+
+def _size(s: Subject, q: Question) -> float:
+    """Σ |d · x| over all entries that may move: how much the values change in one scale of everything."""
+    return sum(float(np.sum(np.abs(d) * scale(s.primals[k]))) for k in s.differentiable if (d := q.answer.get(cotangent(k))) is not None
+               and d.shape == s.primals[k].shape)
 
 
 def _wrong(k: str, low: Answer, wide: Answer, roundings: list[Answer], eps: float) -> Iterator[str]:

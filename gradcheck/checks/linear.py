@@ -36,7 +36,10 @@ def linear(s: Subject) -> Iterator[Evidence]:
     pulled = [s.pullback(s.primals, dys) for dys in (u, v, [_times(POWER, x) for x in u], [_times(0, x) for x in u], both)]
     rounding = ROUNDINGS * eps_of([s.primals[k] for k in s.differentiable]) * np.sqrt(sum(y.size for y in ys))
     for k in s.differentiable:
-        yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], rounding, lambda k=k: spread(s, both, k, _largest, s.rng("linear", k)))   # type: ignore[misc]
+        def measured(k: str = k) -> float:
+            """Of the three pullbacks that are compared: one of them may be zero by luck, to the bit, where the others are rounding."""
+            return sum(c * spread(s, dys, k, _largest, s.rng("linear", k)) for c, dys in ((abs(a), u), (abs(b), v), (1.0, both)))
+        yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], rounding, measured)
 
 
 def _evidence(k: str, x: Array, pulled: list[Array | None], rounding: float, measured: Callable[[], float]) -> Evidence:

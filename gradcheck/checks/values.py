@@ -72,9 +72,9 @@ def _measured(s: Subject, ordinary: float) -> Iterator[Evidence]:
     trial = Trial(replace(s, demand=inf), probes=1)
     rounding = MARGIN * trial.eps * ordinary * _largest(s)
     for e in trial.evidence():
-        unsure = e.verdict is Verdict.FAIL and np.isfinite(e.measured) and (
-            e.measured <= rounding or not _lipschitz(s, trial.field) or not _finely(trial, e.primal))
-        yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, or with features finer than the steps") if unsure else e
+        unsure = e.verdict is Verdict.FAIL and "subgradient" not in e.marks and (
+            e.measured <= rounding or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal))
+        yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, near overflow, or with features finer than the steps") if unsure else e
 
 
 def _finely(trial: Trial, k: str) -> bool:
