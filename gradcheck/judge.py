@@ -90,13 +90,20 @@ def could_fail(readings: Sequence[Reading], rng: np.random.Generator) -> bool:
     """Whether errors just above the stated resolution fail by the same judge: one wrong entry, and a common factor."""
     by_entry, by_factor = min(readings, key=lambda r: r.entry), min(readings, key=lambda r: r.factor)
     size = max(1.01 * by_entry.visible, np.finfo(np.float64).tiny ** 0.5) / scale(by_entry.x)
-    wrong = by_entry.d.astype(np.result_type(by_entry.d, np.float64))
+    wrong = _wide(by_entry.d)
     at = int(rng.integers(wrong.size)) if wrong.size else 0
     turn = by_entry.v.flat[at] / abs(by_entry.v.flat[at]) if wrong.size else 1.0
     wrong.flat[at:at + 1] += size.flat[at:at + 1] * turn
-    mutants = [replace(by_entry, d=wrong)] + ([replace(by_factor, d=by_factor.d * (1 + 1.01 * by_factor.factor))] if np.isfinite(by_factor.factor) else [])
+    mutants = [replace(by_entry, d=wrong)]
+    if np.isfinite(by_factor.factor):
+        mutants.append(replace(by_factor, d=_wide(by_factor.d) * (1 + 1.01 * by_factor.factor)))
     return not wrong.size or all(judge([m]).verdict is Verdict.FAIL for m in mutants)
 
 
 def _ratio(a: float, b: float) -> float:
     return a / b if b > 0 else np.inf if a > 0 else 0.0
+
+
+def _wide(d: Array) -> Array:
+    """A copy that holds an error far below the last place of its own dtype."""
+    return d.astype(np.result_type(d, np.float64))

@@ -20,10 +20,11 @@ LARGEST = 1.5             # magnitude of a probe's entry, in units of its primal
 
 
 def reading(seed: int, n: int = 20, bound: float = 1e-10, share: float = 0.5) -> Reading:
-    """A right claim whose residual is `share` of what a right claim's may be."""
+    """A right claim whose residual is `share` of what a right claim's may be; the bound in units of Σ |d v|."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal(n) * 10 ** rng.uniform(-3, 3)
     d, v = rng.standard_normal(n), direction(rng, x)
+    bound *= float(np.sum(np.abs(d * v)))               # a bound is never finer than the rounding of the inner product
     return Reading(dot(d, v) + share * MARGIN * bound * rng.choice([-1, 1]), bound, v, d, x, float(np.max(np.abs(d) * scale(x))))
 
 
@@ -78,7 +79,7 @@ def test_one_probe_that_exceeds_its_limit_is_enough(seed: int) -> None:
     assert judge([good, bad, good]).verdict is Verdict.FAIL and judge([good, bad, good]).worst is bad
 
 
-@given(seeds, st.floats(1e-14, 1e-3))
+@given(seeds, st.floats(1e-13, 1e-3))
 def test_every_pass_could_have_failed(seed: int, bound: float) -> None:
     rs = [reading(seed + i, bound=bound, share=0.3) for i in range(3)]
     assert judge(rs).verdict is Verdict.PASS and could_fail(rs, np.random.default_rng(seed))
