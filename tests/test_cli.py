@@ -171,7 +171,7 @@ def test_our_own_crash_is_neither_a_verdict_nor_a_usage_error(monkeypatch):
     def crash(*_, **__):
         raise ValueError("a mistake of ours")
 
-    monkeypatch.setattr(cli, "run", crash)
+    monkeypatch.setattr(cli.run, "run", crash)
     write("mine.py", HEAD, RIGHT)
     result = called("run", "mine.py")
     assert result.exit_code == cli.INTERNAL and not result.stdout
