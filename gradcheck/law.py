@@ -51,12 +51,14 @@ class Side:
     many: bool = False
     domain: Domain = Domain()
 
-    @classmethod
-    def parse(cls, text: str) -> Side:
+    @staticmethod
+    @cache
+    def parse(text: str) -> Side:
+        """Parse the axes of one array. Errors: LawError names the text and what is wrong in it."""
         found = _DOMAIN.match(text.strip())
         axes, domain = (found["axes"], _domain(found)) if found else (text, Domain())
         many = axes.startswith("[") and axes.endswith("]")
-        return cls(_terms(axes[1:-1] if many else axes), many, domain)
+        return Side(_terms(axes[1:-1] if many else axes), many, domain)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,7 +136,13 @@ def resolve(axis: str, axes: Mapping[str, Size], owner: object) -> Size:
 
 
 def _arguments(rule: Callable[..., Size]) -> Iterable[str]:
-    return inspect.signature(rule).parameters
+    method = getattr(rule, "__func__", None)
+    return _named(method)[1:] if method else _named(rule)
+
+
+@cache
+def _named(rule: Callable[..., Size]) -> tuple[str, ...]:
+    return tuple(inspect.signature(rule).parameters)
 
 
 def _misfit(axes: dict[str, Size], side: Side, shape: Shape) -> str:

@@ -10,10 +10,11 @@ from .dense import Dense, SparseEvolution
 from .elementwise import Add, Dropout, Flatten, Multiply, Softmax
 from .embedding import Embedding
 from .initializers import INITIALIZERS, initializer
-from .losses import LOSSES, METRICS, Loss, loss, metric
+from .losses import BCE, CCE, LOSSES, MAE, METRICS, MSE, MSLE, Loss, SoftmaxCCE, loss, metric
 from .model import Model
 from .norm import BatchNorm1D, BatchNorm2D, LayerNorm1D, LayerNorm2D
 from .optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, Optimizer, RMSProp, optimizer
+from .pointwise import ELU, GELU, SELU, Affine, Exponential, HardSigmoid, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from .pool import Pool2D
 from .rbm import RBM
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell

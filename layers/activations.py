@@ -28,8 +28,11 @@ class Rules(NamedTuple):
 
 
 def sigmoid(z: Array) -> Array:
+    a = np.negative(z, out=np.empty_like(z))
     with np.errstate(over="ignore"):                                 # exp overflows to inf, whose reciprocal is the right 0
-        return 1 / (1 + np.exp(-z))
+        np.exp(a, out=a)
+    a += 1
+    return np.divide(1, a, out=a)
 
 
 def softplus(z: Array) -> Array:
@@ -39,19 +42,18 @@ def softplus(z: Array) -> Array:
 
 def softmax(z: Array, axis: int = -1) -> Array:
     """e^z / Σ e^z. Entries of -inf get 0, and a line of nothing else is all 0."""
-    top = z.max(axis, keepdims=True)
-    e = z - np.where(top == -np.inf, 0, top)
+    e = z - z.max(axis, keepdims=True, initial=np.finfo(z.dtype).min)
     np.exp(e, out=e)
-    total = e.sum(axis, keepdims=True)
-    e *= 1 / np.where(total == 0, 1, total)
+    e *= 1 / np.maximum(e.sum(axis, keepdims=True), 1)               # which is below 1, then 0, only where all is -inf
     return e
 
 
 def pull_softmax(dy: Array, y: Array, axis: int = -1) -> Array:
     """J' dy = y ∘ (dy − Σ dy ∘ y)."""
-    s = dy * y
-    s -= y * s.sum(axis, keepdims=True)
-    return s
+    dot = np.vecdot(dy, y)[..., None] if axis == -1 else (dy * y).sum(axis, keepdims=True)
+    dz = dy - dot
+    dz *= y
+    return dz
 
 
 def _zero(z: Array, a: Array) -> Array:
@@ -79,7 +81,8 @@ def _gelu(approximate: bool = False) -> Rules:
     """z Φ(z), or its tanh form z/2 (1 + tanh u) with u = c (z + k z³) (Hendrycks and Gimpel, 2016)."""
     if not approximate:
         phi = lambda z: DENSITY * np.exp(-z * z / 2)
-        return Rules(lambda z: z * ndtr(z), lambda z, a: ndtr(z) + z * phi(z), lambda z, a: phi(z) * (2 - z * z))
+        cdf = lambda z, a: np.divide(a, z, out=np.full_like(z, 0.5), where=abs(z) > np.finfo(z.dtype).eps)   # dearer than all else: once
+        return Rules(lambda z: z * ndtr(z), lambda z, a: cdf(z, a) + z * phi(z), lambda z, a: phi(z) * (2 - z * z))
     c = 2 * DENSITY
     t = lambda z: np.tanh(c * (z + CUBIC * z * z * z))
     du = lambda z: c * (1 + 3 * CUBIC * z * z)

@@ -17,6 +17,7 @@ class DotProductAttention(Layer):
     `init` is accepted for symmetry: there are no weights.
     """
     law = "* q d_k, * k d_k, * k d_v -> * q d_v"
+    work = "2 * q k d_k + 2 * q k d_v"
     scale: bool = hyper([True, False], default=True)
     dropout_p: float = hyper([0.0, 0.4], default=0.0, valid=interval(0, 1))
     init: str = "glorot_uniform"
@@ -43,7 +44,7 @@ class DotProductAttention(Layer):
             seen = None if mask is None else np.broadcast_to(np.asarray(mask, bool), want)
         except ValueError:
             raise ShapeError(f"DotProductAttention takes a mask that broadcasts to {want}, got shape {np.shape(mask)}") from None
-        return super().chance(p, axes, dtype, *xs) | {"mask": seen}
+        return Vars(dropout_mask=self._draw("dropout_mask", self.rng, axes, dtype), mask=seen)
 
     def fwd(self, p: Vars, Q: Array, K: Array, V: Array) -> Out:      # Q (*, q, d_k), K (*, k, d_k), V (*, k, d_v)
         c = Q.shape[-1] ** -0.5 if self.scale else 1.0

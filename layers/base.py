@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import MISSING, dataclass, field, fields
 from numbers import Integral
+from operator import is_
 from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 import numpy as np
@@ -84,22 +85,22 @@ def hyper(domain: range | list[Any], default: Any = MISSING, valid: Callable[[An
     return field(default=default, metadata={"domain": domain, "valid": valid or _kind(domain)})
 
 
-def is_whole(v: Any, low: int) -> bool:
+def is_whole(v: Any, low: float) -> bool:
     return isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= low
 
 
-def whole(low: int) -> Callable[[Any], None]:
+def whole(low: float = -np.inf) -> Callable[[Any], None]:
     """A whole number, `low` or more."""
     def valid(v: Any) -> None:
         if not is_whole(v, low):
-            raise ValueError(f"expected a whole number from {low} on, got {v!r}")
+            raise ValueError(f"expected a whole number{f' from {low} on' if low > -np.inf else ''}, got {v!r}")
     return valid
 
 
 def interval(low: float, high: float, closed: bool = False) -> Callable[[Any], None]:
     """A real number, low <= v < high; `closed` admits high too."""
     def valid(v: Any) -> None:
-        if not isinstance(v, int | float | np.number) or not (low <= v < high or (closed and v == high)):
+        if not isinstance(v, int | float | np.number) or isinstance(v, bool) or not (low <= v < high or (closed and v == high)):
             raise ValueError(f"expected a number in [{low}, {high}{']' if closed else ')'}, got {v!r}")
     return valid
 
@@ -118,6 +119,14 @@ def _kind(domain: range | list[Any]) -> Callable[[Any], None]:
 VALID: dict[str, Callable[[Any], Any]] = {"init": initializer, "optimizer": optimizer}   # the options that no test varies
 
 
+class Sizes(NamedTuple):
+    """What follows from the shapes of the inputs, and from which options: the axes, and the shape of each array that the layer owns."""
+    shapes: tuple[Shape, ...]
+    options: tuple[Any, ...]
+    axes: dict[str, Size]
+    own: dict[str, Shape]
+
+
 class Record(NamedTuple):
     """One retained forward: what it read, what it kept, and each output's shape and dtype."""
     p: Vars
@@ -131,6 +140,8 @@ class Record(NamedTuple):
 class Layer:
     law: ClassVar[Any]
     slots: ClassVar[dict[str, Slot]]
+    _trained: ClassVar[list[str]]                                     # the slots that are parameters
+    _options: ClassVar[tuple[str, ...]]                               # the constructor's arguments
     registry: ClassVar[dict[str, type[Layer]]] = {}
     optimizer: Any = field(default=None, kw_only=True)                # the last argument of every layer that does not place it itself
     dtype: ClassVar[DTypeLike | None] = None                          # of new parameters; None: that of the input
@@ -144,6 +155,8 @@ class Layer:
             if "optimizer" not in cls.__annotations__:
                 cls.__annotations__["optimizer"], cls.optimizer = "Any", None
         dataclass(eq=False)(cls)
+        cls._options = tuple(f.name for f in fields(cls))              # type: ignore[arg-type]
+        cls._trained = [k for k, s in cls.slots.items() if s.kind == "parameter"] if isinstance(cls.slots, dict) else []
 
     def __post_init__(self) -> None:
         for f in fields(self):                                        # type: ignore[arg-type]
@@ -151,7 +164,8 @@ class Layer:
         self.optimizer = optimizer(self.optimizer)
         self.rng = np.random.default_rng()
         self.trainable, self.training = True, True
-        self.parameters, self.gradients = Vars(), Vars()              # parameters: all that persists, buffers included
+        self.parameters, self.accrued = Vars(), Vars()                # parameters: all that persists, buffers included
+        self._last: Sizes | None = None                               # those of the last forward
         self.tape: list[Record] = []
 
     def _validate(self, name: str, valid: Callable[[Any], Any]) -> None:
@@ -195,8 +209,9 @@ class Layer:
         return a.astype(dtype, copy=False) if a.dtype.kind == "f" else a
 
     def sample(self, rng: Rng, i: int, shape: Shape) -> Array:
-        """An admissible i-th input."""
-        return rng.standard_normal(shape)
+        """An admissible i-th input: of the law's domain, off its bounds, where the law states one."""
+        domain = Law.parse(self.law).sides(i + 1)[i].domain
+        return rng.standard_normal(shape) if domain.anything else rng.uniform(domain.low + 0.05, min(domain.high, domain.low + 1) - 0.05, shape)
 
     # the two pure functions -------------------------------------------------------------------------------------------
 
@@ -229,31 +244,38 @@ class Layer:
         return self._run(X, retain_derived)
 
     def _run(self, X: tuple[Any, ...], retain: bool, **given: Any) -> Any:
-        xs = tuple(map(self.admit, X[0] if Law.parse(self.law).many and len(X) == 1 and isinstance(X[0], list | tuple) else X))
-        shapes = [x.shape for x in xs]
-        self.out_shapes(*shapes)
-        floats = [x.dtype for x in xs if x.dtype.kind == "f"] or [np.dtype(float)]
-        axes, dtype = self.bind(*shapes), self.dtype or np.result_type(*floats)
-        parameters = self._complete(axes, dtype)
-        p = parameters | {"train": self.learning(retain)}
-        p = p | self.chance(p, axes, dtype, *xs, **given)
+        one_list = len(X) == 1 and isinstance(X[0], list | tuple) and Law.parse(self.law).many
+        xs = tuple(map(self.admit, X[0] if one_list else X))
+        sizes = self._sizes(tuple(x.shape for x in xs))
+        dtype = self.dtype or np.result_type(*[x.dtype for x in xs if x.dtype.kind == "f"] or [np.dtype(float)])
+        parameters = self._complete(sizes, dtype)
+        p = Vars(parameters, train=self.learning(retain))
+        p.update(self.chance(p, sizes.axes, dtype, *xs, **given))
         y, r = self.fwd(p, *xs)
-        self._keep(parameters | ({k: r[k] for k in parameters if k in r} if p.train and retain else {}))
+        self._last, self.parameters = sizes, parameters
         if retain:
+            if p.train and (moved := parameters.keys() & r.keys()):
+                self.parameters = parameters | {k: r[k] for k in moved}
             self.tape.append(Record(p, r, tuple((a.shape, a.dtype) for a in _several(y))))
         return y
 
-    def _complete(self, axes: Axes, dtype: DTypeLike) -> Vars:
+    def _sizes(self, shapes: tuple[Shape, ...]) -> Sizes:
+        """All sizes of one forward, those of the last one if shapes and options are. Errors: ShapeError as those of `out_shapes`."""
+        options, last = tuple(map(vars(self).__getitem__, self._options)), self._last
+        if last and last.shapes == shapes and all(map(is_, last.options, options)):
+            return last
+        self.out_shapes(*shapes)
+        axes = self.bind(*shapes)
+        return Sizes(shapes, options, axes, {k: self.shape(s.axes, axes) for k, s in self.slots.items() if s.kind != "noise"})
+
+    def _complete(self, sizes: Sizes, dtype: DTypeLike) -> Vars:
         """The parameters, with those that do not exist yet drawn. Errors: ShapeError if the present ones are of other axes."""
         for name, a in self.parameters.items():
-            if a.shape != (want := self.shape(self.slots[name].axes, axes)):
+            if a.shape != (want := sizes.own[name]):
                 raise ShapeError(f"{type(self).__name__} has {name} ({self.slots[name].axes}) of shape {a.shape}, this input needs {want}")
-        missing = [k for k, s in self.slots.items() if s.kind != "noise" and k not in self.parameters]
-        return Vars({k: self._draw(k, self.rng, axes, dtype) for k in missing}) | self.parameters
-
-    def _keep(self, parameters: Vars) -> None:
-        self.parameters = parameters
-        self.gradients = Vars({k: np.zeros_like(v) for k, v in parameters.items() if self.slots[k].kind == "parameter"}) | self.gradients
+        if sizes.own.keys() == self.parameters.keys():
+            return self.parameters
+        return Vars({k: self.parameters[k] if k in self.parameters else self._draw(k, self.rng, sizes.axes, dtype) for k in sizes.own})
 
     def backward(self, dLdY: Any, retain_grads: bool = True) -> Any:
         """The cotangent of the input (a tuple if there are several); those of the parameters are added to `gradients` if `retain_grads`.
@@ -278,19 +300,27 @@ class Layer:
     def _pull(self, record: Record, dys: list[Array], retain_grads: bool) -> Any:
         dx, d = self.bwd(record.p, record.r, *dys)
         if retain_grads and self.trainable:
-            self.gradients = Vars({k: g + d[k] for k, g in self.gradients.items()})
-        return list(dx) if Law.parse(self.law).many else dx
+            self.accrued = Vars({k: self.accrued[k] + d[k] if k in self.accrued else d[k] for k in self._trained})
+        return list(dx) if isinstance(dx, tuple) and Law.parse(self.law).many else dx
+
+    @property
+    def gradients(self) -> Vars:
+        """What has accrued for each parameter that is trained; zeros at first."""
+        return Vars({k: self.accrued[k] if k in self.accrued else np.zeros_like(v) for k, v in self.parameters.items() if self.slots[k].kind == "parameter"})
+
+    @gradients.setter
+    def gradients(self, new: Mapping[str, Array]) -> None:
+        self.accrued = Vars(new)
 
     def update(self, cur_loss: float | None = None) -> None:
         """One optimizer step with the accrued gradients, unless frozen; then flush. `cur_loss` is for schedules that follow it."""
-        if self.trainable and self.gradients:
+        if self.trainable and self.parameters:
             self.parameters = self.parameters | self.optimizer.update(self.parameters, self.gradients, cur_loss)
         self.flush_gradients()
 
     def flush_gradients(self) -> None:
         """Forget the retained forwards and the accrued gradients."""
-        self.tape = []
-        self.gradients = Vars({k: np.zeros_like(v) for k, v in self.gradients.items()})
+        self.tape, self.accrued = [], Vars()
 
     def freeze(self) -> None:
         """Keep the parameters as they are; cotangents still pass through."""
@@ -336,8 +366,10 @@ class Layer:
     def set_params(self, summary_dict: Mapping[str, Any]) -> Self:
         """Take over parameters and hyperparameters, nested as in `summary()` or flat; what is lacking stays. Returns the layer.
 
-        Errors: ValueError for an unknown name or an inadmissible value; nothing has changed then.
+        Errors: ValueError for an unknown name or an inadmissible value, TypeError for what is no dict; nothing has changed then.
         """
+        if not isinstance(summary_dict, Mapping):
+            raise TypeError(f"{type(self).__name__}.set_params takes a dict as summary() gives it, got {type(summary_dict).__name__}")
         given = {**summary_dict, **summary_dict.get("parameters", {}), **summary_dict.get("hyperparameters", {})}
         given = {k: v for k, v in given.items() if k not in ("layer", "parameters", "hyperparameters")}
         names = {f.name for f in fields(self)}                           # type: ignore[arg-type]
@@ -353,8 +385,8 @@ class Layer:
         """Become like `twin`, but for the arrays not given."""
         names = {f.name for f in fields(self)}                           # type: ignore[arg-type]
         vars(self).update({k: v for k, v in vars(twin).items() if k in names or isinstance(v, Layer)})
-        self.gradients = Vars({k: g for k, g in self.gradients.items() if k not in arrays})
-        self._keep(self.parameters | arrays)
+        self.accrued = Vars({k: g for k, g in self.accrued.items() if k not in arrays})
+        self.parameters = self.parameters | arrays
 
 
 def total(x: Array, axis: int) -> Array:                              # (r, c) -> (1, c) or (r, 1)

@@ -11,17 +11,18 @@ import numpy as np
 
 from .activations import ACTIVATIONS, activation
 from .base import Act, Array, Vars, hyper, param, zero
-from .dense import Affine
+from .dense import Weighted
 from .windows import Axis, Windows, pads, pair, pairs
 
 KERNELS, PADS, STRIDES = [1, 2, (2, 3), (3, 1)], [0, 1, "same", (1, 0), (0, 1, 2, 1)], [1, 2, (1, 3)]
 
 
-class Conv1D(Affine):
+class Conv1D(Weighted):
     """y = f(pad(x) ⋆ W + b) along the middle axis. `pad` is a number, (left, right), "same", or "causal": all of it ahead, so that no
     output sees a later input.
     """
     law = "n l_in in_ch -> n l_out out_ch"
+    work = "2 n l_out out_ch kernel_width in_ch"
     out_ch: int = hyper(range(1, 4))
     kernel_width: int = hyper(range(1, 4))
     pad: Any = hyper([0, 1, "same", "causal", (2, 1)], default=0, valid=pads(["same", "causal"], [2]))
@@ -48,9 +49,10 @@ class Conv1D(Affine):
         return self.windows.spread(dz, p.W[None], x.shape)[:, 0], self.windows.weigh(x, dz)[0]
 
 
-class Conv2D(Affine):
+class Conv2D(Weighted):
     """y = f(pad(x) ⋆ W + b)"""
     law = "n rows cols in_ch -> n out_rows out_cols out_ch"
+    work = "2 n out_rows out_cols out_ch kernel_rows kernel_cols in_ch"
     out_ch: int = hyper(range(1, 4))
     kernel_shape: Any = hyper(KERNELS, valid=pairs(1))
     pad: Any = hyper(PADS, default=0, valid=pads(["same"], [2, 4]))
@@ -79,9 +81,10 @@ class Conv2D(Affine):
         return self.windows.spread(dz, p.W, x.shape), self.windows.weigh(x, dz)
 
 
-class Deconv2D(Affine):
+class Deconv2D(Weighted):
     """y = f(x ⋆' W + b), ⋆' being Conv2D's adjoint: each entry of x lays its multiple of the kernel into y, whose `pad` is cut off."""
     law = "n rows cols in_ch -> n out_rows out_cols out_ch"
+    work = "2 n rows cols in_ch kernel_rows kernel_cols out_ch"
     out_ch: int = hyper(range(1, 4))
     kernel_shape: Any = hyper(KERNELS, valid=pairs(1))
     pad: Any = hyper(PADS, default=0, valid=pads(["same"], [2, 4]))

@@ -57,7 +57,7 @@ def one_hot(x: ArrayLike, classes: ArrayLike | None = None) -> Array:
     known = np.unique(a if classes is None else np.asarray(classes))
     place = np.searchsorted(known, a).clip(max=max(0, known.size - 1))
     if a.size and (not known.size or (unknown := a[known[place] != a]).size):
-        raise ValueError(f"no class {(unknown if known.size else a.ravel())[0]!r} among {', '.join(map(str, known)) or 'none'}")
+        raise ValueError(f"no class {(unknown if known.size else a.ravel())[0].item()!r} among {', '.join(map(str, known)) or 'none'}")
     return np.eye(known.size)[place]
 
 

@@ -9,7 +9,7 @@ from .activations import ACTIVATIONS, activation
 from .base import Act, Array, Layer, Out, Rng, Vars, buffer, drawn, hyper, interval, param, total, zero
 
 
-class Affine(Layer):
+class Weighted(Layer):
     """y = f(A(x, W) + b), the bias along the last axis. A layer gives A as `apply`, and A's adjoints in x and W as `pull`."""
     f = property(lambda self: activation(self.act_fn))
 
@@ -31,9 +31,10 @@ class Affine(Layer):
         return dx, Vars(Z=dz, W=dW, b=total(dz.reshape(-1, dz.shape[-1]), 0)[0])
 
 
-class Dense(Affine):
+class Dense(Weighted):
     """y = f(x W + b)"""
     law = "n n_in -> n n_out"
+    work = "2 n n_in n_out"
     n_out: int = hyper(range(1, 6))
     act_fn: Act = hyper([*ACTIVATIONS, "softmax", "softmax(temperature=2.0)"], default=None, valid=activation)
     init: str = "glorot_uniform"
@@ -47,13 +48,14 @@ class Dense(Affine):
         return dz @ p.W.T, x.T @ dz
 
 
-class SparseEvolution(Affine):
+class SparseEvolution(Weighted):
     """y = f(x (W ∘ W_mask) + b) under a random mask of density epsilon (n_in + n_out) / (n_in n_out), at most 1.
 
     After each update the fraction `zeta` of the positive weights, and of the negative ones, that is nearest to 0 is dropped, and as many
     connections grow at random absent places with new weights (Mocanu et al., 2018).
     """
     law = "n n_in -> n n_out"
+    work = "2 n n_in n_out"
     n_out: int = hyper(range(1, 6))
     zeta: float = hyper([0.0, 0.3], default=0.3, valid=interval(0, 1, closed=True))
     epsilon: float = hyper([20, 0.5], default=20, valid=interval(0, np.inf))

@@ -63,7 +63,7 @@ class Flatten(Layer):
 
 class Softmax(Layer):
     """y_i = e^{x_i} / Σ_j e^{x_j} along axis `dim`."""
-    dim: int = hyper([-1, 0, 1, -2], default=-1, valid=whole(-99))
+    dim: int = hyper([-1, 0, 1, -2], default=-1, valid=whole())
 
     @property
     def law(self) -> str:                                             # type: ignore[override]
@@ -85,7 +85,7 @@ class Dropout(Layer):
     """
     law = "n * -> n *"
     p: float = hyper([0.0, 0.3, 0.9], default=0.5, valid=interval(0, 1))
-    axis: Any = hyper([(), (1,), (0, -1)], default=(), valid=lambda v: [whole(-99)(a) for a in np.atleast_1d(v)])
+    axis: Any = hyper([(), (1,), (0, -1)], default=(), valid=lambda v: [whole()(a) for a in np.atleast_1d(v)])
     scaling: str = hyper(["training", "inference"], default="training")
 
     @noise("n *", "in {0, c}")
@@ -101,11 +101,14 @@ class Dropout(Layer):
                 raise ShapeError(f"Dropout has axis={self.axis}, got shape {shapes[0]}")
         return super().bind(*shapes)
 
-    def scale(self, p: Vars) -> Any:
-        return p.mask if p.train else 1 - self.p if self.scaling == "inference" else 1
+    def scaled(self, p: Vars, x: Array) -> Array:
+        """x times the mask or the factor; x itself where that is 1 throughout."""
+        if self.p == 0 or not (p.train or self.scaling == "inference"):
+            return x
+        return x * (p.mask if p.train else 1 - self.p)
 
-    def fwd(self, p: Vars, x: Array) -> Out:                          # x (n, *)
-        return x * self.scale(p), Vars()
+    def fwd(self, p: Vars, x: Array) -> Out:                          # x  (n, *)
+        return self.scaled(p, x), Vars()
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, *)
-        return dy * self.scale(p), Vars()
+        return self.scaled(p, dy), Vars()

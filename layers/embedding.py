@@ -1,13 +1,14 @@
 """Rows of a table, looked up by number."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array
 
-from gradcheck.law import Shape
+from gradcheck.law import Shape, ShapeError
 
 from .base import Array, Layer, Out, Rng, Vars, hyper, numbers, param
 
@@ -33,9 +34,11 @@ class Embedding(Layer):
 
     def admit(self, x: Any) -> Array:
         """Ids as an array, lists of different lengths filled up. Errors: TypeError unless integers, ValueError unless in the vocabulary."""
-        rows = [self._ids(row) for row in x] if self.pool and not isinstance(x, np.ndarray) else None
-        if rows is None:
+        if not self.pool or isinstance(x, np.ndarray) or not isinstance(x, Iterable):
             return self._ids(x)
+        rows = [self._ids(row) for row in x]
+        if deep := [row.shape for row in rows if row.ndim != 1]:
+            raise ShapeError(f"Embedding with pool={self.pool!r} takes one list of ids for each example, got one of shape {deep[0]}")
         ids = np.full((len(rows), max([1, *map(len, rows)])), ABSENT)
         for row, out in zip(rows, ids, strict=True):
             out[:len(row)] = row
@@ -50,20 +53,22 @@ class Embedding(Layer):
     def lookup(self, ids: ArrayLike) -> Array:
         """(M,) -> (M, n_out), retaining nothing; on a new layer too."""
         found = self._ids(ids)
-        self._keep(self._complete({}, self.dtype or np.float64))
+        self.parameters = self.parameters or self.draw("parameter", self.rng, {}, self.dtype or np.float64)
         return self.parameters.W[found]
 
-    def counts(self, ids: Array, dtype: Any) -> csr_array:
-        """The matrix C with y = C W: for each row of y how often, or with which share, it holds each id."""
-        bags = ids.reshape(-1, ids.shape[-1] if self.pool else 1)     # a row of y is that of one bag
-        there = bags != ABSENT
-        share = 1 / np.maximum(1, there.sum(1)) if self.pool == "mean" else np.ones(len(bags))
-        ends = np.concatenate([[0], there.sum(1).cumsum()])
-        return csr_array((np.repeat(share, there.sum(1)).astype(dtype), bags[there], ends), (len(bags), self.vocab_size))
+    def counts(self, ids: Array, dtype: Any) -> csc_array:
+        """The matrix C' with y = C W: for each id how often, or with which share, each row of y holds it."""
+        if not self.pool:
+            return csc_array((np.ones(ids.size, dtype), ids.ravel(), np.arange(ids.size + 1)), (self.vocab_size, ids.size))
+        there = ids != ABSENT                                         # a row of y is that of one example
+        sizes = there.sum(1)
+        share = 1 / np.maximum(1, sizes) if self.pool == "mean" else np.ones(len(ids))
+        ends = np.concatenate([[0], sizes.cumsum()])
+        return csc_array((np.repeat(share, sizes).astype(dtype), ids[there], ends), (self.vocab_size, len(ids)))
 
     def fwd(self, p: Vars, ids: Array) -> Out:                        # ids (n, n_in)
-        y = p.W[ids] if not self.pool else (self.counts(ids, p.W.dtype) @ p.W)[:, None]
+        y = p.W[ids] if not self.pool else (self.counts(ids, p.W.dtype).T @ p.W)[:, None]
         return y, Vars(X=ids)                                         # y (n, n_in or 1, n_out)
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, n_in or 1, n_out)
-        return None, Vars(W=self.counts(r.X, dy.dtype).T @ dy.reshape(-1, self.n_out))
+        return None, Vars(W=self.counts(r.X, dy.dtype) @ dy.reshape(-1, self.n_out))

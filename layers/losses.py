@@ -5,6 +5,7 @@ or, for the two categorical ones, the sum over its classes.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,16 +16,19 @@ from scipy.special import log_softmax, xlogy
 from gradcheck.law import ShapeError
 
 from .activations import softmax
-from .base import Array
+from .base import Array, Layer, Out, Vars
 from .spec import make
 
 Pair = Callable[[Array, Array], Array]
 
 
 class Loss(NamedTuple):
-    """`each(t, y)`, of (n, m) arrays, is the value of every entry and `slope(t, y)` its derivative in y; `mean`: over m, else summed."""
+    """`each(t, y)`, of (n, m) arrays, is the value of every entry, `slope(t, y)` its derivative in y and `toward(t, y)` that in t;
+    `mean`: over m, else summed.
+    """
     each: Pair
     slope: Pair
+    toward: Pair
     mean: bool = True
 
     def samples(self, t: ArrayLike, y: ArrayLike) -> Array:
@@ -33,12 +37,20 @@ class Loss(NamedTuple):
         return self.each(t, y).mean(1) if self.mean else self.each(t, y).sum(1)
 
     def __call__(self, t: ArrayLike, y: ArrayLike) -> float:
-        return float(self.samples(t, y).mean())
+        values = self.samples(t, y)
+        return float(values.sum() / max(1, len(values)))
 
     def cotangent(self, t: ArrayLike, y: ArrayLike) -> Array:
         """The derivative of the loss in y, of y's shape."""
+        return self._share(self.slope, t, y)
+
+    def target_cotangent(self, t: ArrayLike, y: ArrayLike) -> Array:
+        """The derivative of the loss in t, of y's shape and dtype."""
+        return self._share(self.toward, t, y)
+
+    def _share(self, derivative: Pair, t: ArrayLike, y: ArrayLike) -> Array:
         t, rows = _rows(t, y)
-        return (self.slope(t, rows) / (rows.size if self.mean else len(rows))).reshape(np.shape(y))
+        return (derivative(t, rows) / (rows.size if self.mean else len(rows))).reshape(np.shape(y))
 
 
 def _rows(t: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -46,7 +58,8 @@ def _rows(t: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     if t.shape != y.shape or y.ndim == 0:
         raise ShapeError(f"a loss takes targets and predictions of one shape (n, …), got {t.shape} and {y.shape}")
     y = y if y.dtype.kind == "f" else y.astype(float)
-    return t.reshape(len(y), -1).astype(y.dtype), y.reshape(len(y), -1)
+    matrix = len(y), math.prod(y.shape[1:])
+    return t.reshape(matrix).astype(y.dtype), y.reshape(matrix)
 
 
 def _open(y: Array) -> Array:
@@ -65,18 +78,47 @@ def _logits(t: Array, z: Array) -> Array:
 
 
 LOSSES: dict[str, Loss] = {
-    "mse":  Loss(lambda t, y: (y - t) ** 2, lambda t, y: 2 * (y - t)),
-    "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t)),
-    "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y)),
-    "bce":  Loss(lambda t, y: -xlogy(t, _open(y)) - xlogy(1 - t, 1 - _open(y)), lambda t, y: (_open(y) - t) / (_open(y) * (1 - _open(y)))),
-    "cce":  Loss(lambda t, y: -xlogy(t, _above(y)), lambda t, y: -t / _above(y), mean=False),
-    "softmax_cce": Loss(lambda t, z: -t * log_softmax(z, 1), _logits, mean=False),   # cce of softmax(z), in one
+    "mse":  Loss(lambda t, y: (y - t) ** 2, lambda t, y: 2 * (y - t), lambda t, y: 2 * (t - y)),
+    "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t), lambda t, y: np.sign(t - y)),
+    "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y),
+                 lambda t, y: 2 * (np.log1p(t) - np.log1p(y)) / (1 + t)),
+    "bce":  Loss(lambda t, y: -xlogy(t, _open(y)) - xlogy(1 - t, 1 - _open(y)), lambda t, y: (_open(y) - t) / (_open(y) * (1 - _open(y))),
+                 lambda t, y: np.log1p(-_open(y)) - np.log(_open(y))),
+    "cce":  Loss(lambda t, y: -xlogy(t, _above(y)), lambda t, y: -t / _above(y), lambda t, y: -np.log(_above(y)), mean=False),
+    "softmax_cce": Loss(lambda t, z: -t * log_softmax(z, 1), _logits, lambda t, z: -log_softmax(z, 1), mean=False),   # cce of softmax(z)
 }
 
 
 def loss(spec: str | Loss) -> Loss:
     """The loss of that name, or itself. Errors: ValueError for an unknown name, with the nearest known one."""
     return spec if isinstance(spec, Loss) else make({k: lambda row=row: row for k, row in LOSSES.items()}, spec, "loss")
+
+
+# losses as layers ---------------------------------------------------------------------------------------------------------
+
+class Objective(Layer):
+    """The loss of the layer's name, of predictions y and targets t; `backward(1.0)` gives the cotangents of both."""
+    row = property(lambda self: loss(type(self).__name__))
+
+    def fwd(self, p: Vars, y: Array, t: Array) -> Out:                # y, t (n, *)
+        return np.asarray(self.row(t, y), y.dtype), Vars(Y=y, T=t)
+
+    def bwd(self, p: Vars, r: Vars, dl: Array) -> Out:                # dl ()
+        return (dl * self.row.cotangent(r.T, r.Y), dl * self.row.target_cotangent(r.T, r.Y)), Vars()
+
+
+def objective(name: str, equation: str, domain: str = "") -> type[Objective]:
+    """The layer of one loss, whose predictions and targets are of this domain."""
+    side = f"n * {domain}".strip()
+    return type(name, (Objective,), {"__doc__": f"l = mean over the samples of {equation}.", "__module__": __name__, "law": f"{side}, {side} ->"})
+
+
+MSE = objective("MSE", "mean (y − t)²")
+MAE = objective("MAE", "mean |y − t|")
+MSLE = objective("MSLE", "mean (ln(1 + y) − ln(1 + t))²", ">= 0")
+BCE = objective("BCE", "mean −t ln y − (1 − t) ln(1 − y)", "in (0,1)")
+CCE = objective("CCE", "Σ −t ln y", "in (0,1)")
+SoftmaxCCE = objective("SoftmaxCCE", "Σ −t ln softmax(y)")
 
 
 # metrics ------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from gradcheck.law import Law, Shape, ShapeError
 
-from .base import Array, Axes, Layer, Record, Rng, Slot, Vars, hyper
+from .base import Array, Axes, Layer, Record, Rng, Slot, Vars, hyper, is_whole
 from .data import batches, size, split
 from .losses import loss, metric
 from .optimizers import optimizer
@@ -126,6 +126,8 @@ class Training:
         """Train on shuffled batches; the scores by name, one for each epoch: over the batches as they came, in training, and with "val_"
         ahead over the share `validation_split` of the rows that is held out. `each(epoch, scores)` is called as they come.
         """
+        if not is_whole(epochs, 0):
+            raise ValueError(f"fit takes a whole number of epochs from 0 on, got {epochs!r}")
         train, held = split((X, Y), (1 - validation_split, validation_split), self.rng)
         if not (rows := size(train)):
             raise ValueError(f"fit has no rows to train on: {size((X, Y))} given, validation_split={validation_split}")
@@ -302,7 +304,7 @@ class Model(Training, Layer):
 
     # the shell: every layer keeps its own parameters, the model the tape ------------------------------------------------------
 
-    parameters, gradients = _joint("parameters"), _joint("gradients")
+    parameters, accrued = _joint("parameters"), _joint("accrued")
 
     def children(self) -> Iterator[Layer]:
         return iter(self.own.values())

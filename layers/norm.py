@@ -1,44 +1,19 @@
 """Normalisation by statistics of the batch or of each example: of a matrix, along its axis 0 or 1."""
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .base import Array, Layer, Out, Vars, buffer, hyper, interval, one, param, total, zero
 
 
-def normalise(x: Array, axis: int, epsilon: float) -> tuple[Array, Array, Array, Array]:
-    """(x − mean) / s with s = √(var + epsilon), and s, mean, var. Of no entries mean and var are 0."""
-    count = max(1, x.shape[axis])
-    mean = total(x, axis) / count
-    N = x - mean
-    var = total(N * N, axis) / count
-    s = np.sqrt(var + epsilon)
-    N *= 1 / s
-    return N, s, mean, var
+def products(x: Array, y: Array, axis: int) -> Array:                # (r, c), (r, c) -> (1, c) or (r, 1)
+    """The sum of x ∘ y over one axis of a matrix, without an array of the products."""
+    return np.einsum("ij,ij->j", x, y)[None] if axis == 0 else np.vecdot(x, y)[:, None]
 
 
-def centre(dN: Array, N: Array, axis: int) -> Array:
-    """The adjoint of `normalise`, but for the factor 1 / s: dN − mean(dN) − N mean(dN ∘ N)."""
-    count = max(1, N.shape[axis])
-    out = N * (total(dN * N, axis) / -count)
-    out -= total(dN, axis) / count
-    out += dN
-    return out
-
-
-class Norm(Layer):
-    """What both kinds share: N = (x − mean) / s as a matrix, then y = scaler N + intercept."""
-
-    def affine(self, p: Vars, N: Array, x: Array) -> Array:           # N (rows, entries of scaler)
-        y = N * p.scaler.reshape(-1)
-        y += p.intercept.reshape(-1)
-        return y.reshape(x.shape)
-
-    def weights(self, p: Vars, r: Vars, dy: Array) -> Vars:           # dy as N
-        return Vars(scaler=total(dy * r.N, 0).reshape(p.scaler.shape), intercept=total(dy, 0).reshape(p.scaler.shape))
-
-
-class BatchNorm(Norm):
+class BatchNorm(Layer):
     """y = scaler (x − mean) / √(var + epsilon) + intercept for each channel. In training the statistics are the batch's, otherwise, and
     then for backward too, the running ones: running ← momentum · running + (1 − momentum) · batch, var with divisor n. Frozen, or
     without retaining the input, it normalises as in evaluation (Ioffe and Szegedy, 2015).
@@ -57,35 +32,53 @@ class BatchNorm(Norm):
         return self.training and self.trainable and retain
 
     def fwd(self, p: Vars, x: Array) -> Out:                          # x (n, …, ch)
-        X = x.reshape(-1, x.shape[-1])                                # X, N (rows, ch)
-        if not p.train:
-            s = np.sqrt(p.running_var + self.epsilon)
-            N = (X - p.running_mean) / s
-            return self.affine(p, N, x), Vars(X=x, N=N, s=s)
-        N, s, mean, var = normalise(X, 0, self.epsilon)
-        kept = self.momentum if x.size else 1
-        moved = {k: kept * p[k] + (1 - kept) * new[0] for k, new in (("running_mean", mean), ("running_var", var))}
-        return self.affine(p, N, x), Vars(X=x, N=N, s=s, **moved)
+        ch, count = x.shape[-1], max(1, x.size // x.shape[-1])
+        X = x.reshape(-1, math.prod(x.shape[1:][-2:]))                # X, C (rows, k ch): short rows would be slow
+        fold, spread = lambda v: v.reshape(-1, ch).sum(0), lambda v: np.concatenate([v] * (X.shape[1] // ch))
+        mean = fold(total(X, 0)) / count if p.train else p.running_mean
+        C = X - spread(mean)
+        var = fold(products(C, C, 0)) / count if p.train else p.running_var
+        s = np.sqrt(var + self.epsilon)
+        y = C * spread(p.scaler / s)
+        y += spread(p.intercept)
+        kept = self.momentum if p.train and x.size else 1
+        moved = {k: kept * p[k] + (1 - kept) * new for k, new in (("running_mean", mean), ("running_var", var))}
+        return y.reshape(x.shape), Vars(X=x, C=C, s=s, **moved)
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, …, ch)
-        dY = dy.reshape(r.N.shape)
-        dX = centre(dY, r.N, 0) if p.train else dY                    # dX (rows, ch)
-        return (dX * (p.scaler / r.s)).reshape(dy.shape), self.weights(p, r, dY)
+        ch, count, dY = dy.shape[-1], max(1, dy.size // dy.shape[-1]), dy.reshape(r.C.shape)
+        fold, spread = lambda v: v.reshape(-1, ch).sum(0), lambda v: np.concatenate([v] * (dY.shape[1] // ch))
+        d = Vars(scaler=fold(products(dY, r.C, 0)) / r.s, intercept=fold(total(dY, 0)))
+        dX = dY
+        if p.train:                                                   # dy − mean(dy) − N mean(dy ∘ N), with N = C / s
+            dX = r.C * spread(d.scaler / (-count * r.s))
+            dX += dY
+            dX -= spread(d.intercept / count)
+        return (dX * spread(p.scaler / r.s)).reshape(dy.shape), d
 
 
-class LayerNorm(Norm):
+class LayerNorm(Layer):
     """y = scaler (x − mean) / √(var + epsilon) + intercept for each example, alike in training and evaluation (Ba et al., 2016)."""
     epsilon: float = hyper([1e-5, 1e-2], default=1e-5, valid=interval(0, np.inf))
 
     def fwd(self, p: Vars, x: Array) -> Out:                          # x (n, …)
-        N, s, _, _ = normalise(x.reshape(len(x), -1) if x.size else x.reshape(0, p.scaler.size), 1, self.epsilon)
-        return self.affine(p, N, x), Vars(X=x, N=N, s=s)              # N (n, m), s (n, 1)
+        m, scaler, intercept = p.scaler.size, p.scaler.reshape(-1), p.intercept.reshape(-1)
+        X = x.reshape(len(x), m)                                      # X, N (n, m)
+        N = X - total(X, 1) / m
+        s = np.sqrt(products(N, N, 1) / m + self.epsilon)             # s (n, 1)
+        N *= 1 / s
+        y = N * scaler
+        y += intercept
+        return y.reshape(x.shape), Vars(X=x, N=N, s=s)
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, …)
-        dY = dy.reshape(r.N.shape)
-        dX = centre(dY * p.scaler.reshape(-1), r.N, 1)                # dX (n, m)
+        m, dY = p.scaler.size, dy.reshape(r.N.shape)
+        dN = dY * p.scaler.reshape(-1)
+        dX = r.N * (products(dN, r.N, 1) / -m)                        # dN − mean(dN) − N mean(dN ∘ N), over s
+        dX += dN
+        dX -= total(dN, 1) / m
         dX *= 1 / r.s
-        return dX.reshape(dy.shape), self.weights(p, r, dY)
+        return dX.reshape(dy.shape), Vars(scaler=products(dY, r.N, 0).reshape(p.scaler.shape), intercept=total(dY, 0).reshape(p.scaler.shape))
 
 
 class BatchNorm1D(BatchNorm):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .schedules import Schedule, schedule
-from .spec import make, restore, text
+from .spec import make, numeric, restore, text
 
 Array = np.ndarray
 Moments = dict[str, Any]
@@ -27,6 +27,7 @@ class Optimizer:
     moments: dict[str, Moments] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
+        numeric(self)
         self.lr_scheduler = None if self.lr_scheduler is None else schedule(self.lr_scheduler)
 
     def rule(self, g: Array, m: Moments, lr: float) -> tuple[Array, Moments]:

@@ -26,23 +26,27 @@ class Pool2D(Layer):
         return self.windows.cols.count(cols)
 
     def fwd(self, p: Vars, x: Array) -> Out:                          # x  (n, rows, cols, ch)
-        xp = self.windows.padded(x)
-        places = [xp[at] for at in self.windows.slices(*self.windows.counts(x.shape))]
-        y = places[0].copy()                                          # y  (n, out_rows, out_cols, ch)
-        for place in places[1:]:
-            (np.maximum if self.mode == "max" else np.add)(y, place, out=y)
-        return y if self.mode == "max" else y / len(places), Vars(X=x, Y=y)
+        windows, best = self.windows, np.maximum if self.mode == "max" else np.add
+        xp = windows.padded(x)
+        first, *rest = (xp[at] for at in windows.slices(*windows.counts(x.shape)))
+        y = first.copy()                                              # y  (n, out_rows, out_cols, ch)
+        for place in rest:
+            best(y, place, out=y)
+        if self.mode == "average":
+            y *= 1 / (1 + len(rest))
+        return y, Vars(X=x, Y=y)
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, out_rows, out_cols, ch)
-        dxp, slices = self.windows.blank(r.X.shape, dy.dtype), list(self.windows.slices(*dy.shape[1:3]))
+        windows = self.windows
+        dxp, slices = windows.blank(r.X.shape, dy.dtype), windows.slices(*dy.shape[1:3])
         if self.mode == "average":
             share = dy / len(slices)
             for at in slices:
                 dxp[at] += share
         else:
-            xp, left = self.windows.padded(r.X), dy.copy()            # left: what no earlier place of the window has taken
+            xp, left = windows.padded(r.X), dy.copy()                 # left: what no earlier place of the window has taken
             for at in slices:
                 taken = left * (xp[at] == r.Y)
                 dxp[at] += taken
                 left -= taken
-        return self.windows.inner(dxp, r.X.shape), Vars()
+        return windows.inner(dxp, r.X.shape), Vars()

@@ -19,6 +19,7 @@ class RBM(Layer):
     data: probabilities for the visible units, binary samples for all hidden ones (Hinton, 2010).
     """
     law = "n n_in in [0,1] -> n"
+    work = "4 n n_in n_out"
     n_out: int = hyper(range(1, 5))
     K: int = hyper(range(1, 4), default=1)
     init: str = "glorot_uniform"
@@ -27,9 +28,6 @@ class RBM(Layer):
 
     @noise("n n_in", "in [0, 1]")
     def p_V_prime(self, shape: Shape, rng: Rng) -> Array:
-        return rng.random(shape)
-
-    def sample(self, rng: Rng, i: int, shape: Shape) -> Array:
         return rng.random(shape)
 
     def fwd(self, p: Vars, V: Array) -> Out:                          # V (n, n_in)
@@ -82,6 +80,6 @@ class RBM(Layer):
         """X after so many Gibbs steps: a binary sample, or the probabilities. Parameters and gradients stay as they are."""
         whole(1)(n_steps)
         V = self.admit(X)
-        self._keep(self._complete(self.bind(V.shape), V.dtype))
+        self.parameters = self._complete(self._sizes((V.shape,)), V.dtype)
         prob = self.gibbs(self.parameters, V, n_steps)
         return prob if return_prob else self.binary(prob, prob.dtype)

@@ -1,11 +1,10 @@
 """Recurrent units, one step at a time (…Cell) or over a whole sequence: three units, each a step and its pullback, and one scan for all.
 
-The input's share of every gate is one GEMM over all steps, and so is each weight's cotangent; the activations' slopes are taken for all
-steps at once. Only what needs the state before, or the cotangent after, is stepped.
+The input's share of every gate is one GEMM over all steps, and so is each weight's cotangent. Only what needs the state before, or the
+cotangent after, is stepped, on arrays that stay in cache.
 """
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,14 @@ from .base import Act, Array, Layer, Out, Record, Vars, hyper, param, total, zer
 
 FED_BACK = [a for a in ACTIVATIONS if a != "exponential"]            # which grows without bound
 States = tuple[Array, ...]
+Spans = list[tuple[Activation, slice]]
+
+
+def gate(spec: Act) -> Activation:
+    """An activation with a derivative for each entry. Errors: ValueError for one without."""
+    if (fn := activation(spec)).rules.grad is None:
+        raise ValueError(f"a recurrent unit takes an elementwise activation, {fn} mixes the units")
+    return fn
 
 
 def several(n: int) -> Any:
@@ -27,14 +34,26 @@ def each(spec: Any, n: int) -> list[Activation]:
     specs = [spec] * n if spec is None or isinstance(spec, str | Activation) else list(spec) if isinstance(spec, list | tuple) else [spec]
     if len(specs) != n:
         raise ValueError(f"expected one activation or {n}, got {len(specs)}")
-    return [activation(s) for s in specs]
+    return [gate(s) for s in specs]
 
 
-@cache
-def spans(fns: tuple[Activation, ...], m: int) -> list[tuple[Activation, slice]]:
+def spans(fns: list[Activation], m: int) -> Spans:
     """Neighbouring gates of one activation, joined: which, and the columns of m for each gate."""
     starts = [i for i in range(len(fns)) if i == 0 or fns[i] != fns[i - 1]]
     return [(fns[i], slice(i * m, j * m)) for i, j in zip(starts, [*starts[1:], len(fns)], strict=True)]
+
+
+def squash(spans: Spans, Z: Array, G: Array) -> Array:
+    """Fill the columns of G with the gates that Z holds."""
+    for fn, at in spans:
+        G[:, at] = fn(Z[:, at])
+    return G
+
+
+def unsquash(spans: Spans, dG: Array, Z: Array, G: Array) -> None:
+    """Turn the cotangent of G = fns(Z) into that of Z, in place."""
+    for fn, at in spans:
+        dG[:, at] = fn.pull(dG[:, at], Z[:, at], G[:, at])
 
 
 def flat(x: Array) -> Array:                                          # (t, n, m) -> (t n, m)
@@ -49,54 +68,50 @@ def outer(x: Array, dh: Array) -> Array:                              # (t, n, a
 class Recurrent(Layer):
     """s_t = step(x_t Wx + b, s_{t−1}), the first of the states s being the output A.
 
-    A unit has `fuse`, which joins its parameters to (Wx, Wa, b); `step`, which completes Z, given as the input's share, in place;
-    `pull`, the adjoint of `step`, from the states' cotangents to that of Z and of the states before; and `weights`, the parameters'
-    cotangents. Residuals: X, Z, what `step` names, and each state after (A) and before (A_prev) every step.
+    A unit has `fuse`, which joins its parameters to Wx, Wa and b, with all else that every step needs; `step`, which completes Z, given as
+    the input's share, in place, and fills what it `keeps`; `pull`, the adjoint of `step`, which fills dZ and gives the cotangents of the
+    states before; and `weights`, the parameters' cotangents. Residuals: X, Z, what is kept, each state after (A) and before (A_prev).
     """
     n_out: int = hyper(range(1, 5))
     states: ClassVar[tuple[str, ...]] = ("A",)
+    keeps: ClassVar[dict[str, int]] = {}                              # name -> width, in n_out
 
-    def fuse(self, p: Vars) -> tuple[Array, Array, Array]:
+    def fuse(self, p: Vars) -> Vars:
         raise NotImplementedError
 
-    def step(self, p: Vars, Wa: Array, Z: Array, *s: Any, **_: Any) -> tuple[States, dict[str, Array]]:
+    def step(self, u: Vars, r: Vars, *s: Any) -> States:
         raise NotImplementedError
 
-    def pull(self, Wa: Array, r: Vars, *ds: Any, **_: Any) -> States:
-        raise NotImplementedError
-
-    def slopes(self, r: Vars) -> dict[str, Array]:
-        """The activations' derivatives, for all steps at once."""
+    def pull(self, u: Vars, r: Vars, dZ: Array, *ds: Any) -> States:
         raise NotImplementedError
 
     def weights(self, r: Vars, dZ: Array) -> Vars:
         raise NotImplementedError
 
     def scan(self, p: Vars, x: Array, *start: Array) -> tuple[States, Vars]:   # x (t, n, n_in), each state (n, n_out)
-        Wx, Wa, b = self.fuse(p)
-        Z = (flat(x) @ Wx).reshape(*x.shape[:2], len(b))              # Z (t, n, gates · n_out)
-        Z += b
+        u = self.fuse(p)
+        Z = (flat(x) @ u.Wx).reshape(*x.shape[:2], len(u.b))          # Z (t, n, gates · n_out)
+        Z += u.b
+        r = {"Z": Z, **{k: np.empty((*x.shape[:2], width * self.n_out), Z.dtype) for k, width in self.keeps.items()}}
         states = [np.empty((len(x) + 1, *s.shape), np.result_type(Z, s)) for s in start]   # (t + 1, n, n_out)
         for S, s in zip(states, start, strict=True):
             S[0] = s
-        steps = []
-        for t, Zt in enumerate(Z):
-            after, r = self.step(p, Wa, Zt, *(S[t] for S in states))
-            steps.append(r)
+        for t in range(len(x)):
+            after = self.step(u, Vars({k: v[t] for k, v in r.items()}), *(S[t] for S in states))
             for S, s in zip(states, after, strict=True):
                 S[t + 1] = s
-        kept = {k: np.stack([r[k] for r in steps]) for k in steps[0]}
         for name, S in zip(self.states, states, strict=True):
-            kept |= {name: S[1:], name + "_prev": S[:-1]}
-        return tuple(S[-1] for S in states), Vars(kept, X=x, Z=Z)
+            r |= {name: S[1:], name + "_prev": S[:-1]}
+        return tuple(S[-1] for S in states), Vars(r, X=x)
 
     def unscan(self, p: Vars, r: Vars, dA: Array, *ds: Any) -> tuple[Array, States, Vars]:   # dA (t, n, n_out); ds after the last step
-        Wx, Wa, _ = self.fuse(p)
-        r = r | self.slopes(r)
+        u = self.fuse(p)
+        u["WaT"] = np.ascontiguousarray(u.Wa.T)                       # half again as fast, for so few rows
         dZ = np.empty_like(r.Z, dA.dtype)                             # dZ (t, n, gates · n_out)
         for t in reversed(range(len(dA))):
-            dZ[t], *ds = self.pull(Wa, Vars({k: v[t] for k, v in r.items()}), dA[t] + ds[0], *ds[1:])   # type: ignore[assignment]
-        return (flat(dZ) @ Wx.T).reshape(r.X.shape), tuple(ds), self.weights(r, dZ)
+            ds = self.pull(u, Vars({k: v[t] for k, v in r.items()}), dZ[t], dA[t] + ds[0], *ds[1:])
+        return (flat(dZ) @ u.Wx.T).reshape(r.X.shape), tuple(ds), self.weights(r, dZ)
+
 
 class Sequence(Recurrent):
     """A unit over all steps of (n, n_in, t), from states of 0; its outputs are (n, n_out, t)."""
@@ -162,25 +177,22 @@ class Cell(Recurrent):
 
 class RNNUnit(Recurrent):
     """A = f(x Wax + bx + A_prev Waa + ba)"""
-    act_fn: Act = hyper(FED_BACK, default="tanh", valid=activation)
+    act_fn: Act = hyper(FED_BACK, default="tanh", valid=gate)
     init: str = "glorot_uniform"
     Wax, Waa = param("n_in n_out"), param("n_out n_out")
     bx, ba = param("n_out", zero), param("n_out", zero)
-    f = property(lambda self: activation(self.act_fn))
 
-    def fuse(self, p: Vars) -> tuple[Array, Array, Array]:
-        return p.Wax, p.Waa, p.bx + p.ba
+    def fuse(self, p: Vars) -> Vars:
+        return Vars(Wx=p.Wax, Wa=p.Waa, b=p.bx + p.ba, f=gate(self.act_fn))
 
-    def step(self, p: Vars, Wa: Array, Z: Array, A: Array) -> tuple[States, dict[str, Array]]:   # Z, A (n, n_out)
-        Z += A @ Wa
-        return (self.f(Z),), {}
+    def step(self, u: Vars, r: Vars, A: Array) -> States:             # A (n, n_out)
+        Z = r.Z
+        Z += A @ u.Wa
+        return (u.f(Z),)
 
-    def slopes(self, r: Vars) -> dict[str, Array]:
-        return {"slope": self.f.grad(r.Z, r.A)}
-
-    def pull(self, Wa: Array, r: Vars, dA: Array) -> States:          # dA (n, n_out)
-        dZ = dA * r.slope
-        return dZ, dZ @ Wa.T
+    def pull(self, u: Vars, r: Vars, dZ: Array, dA: Array) -> States:  # dZ, dA (n, n_out)
+        dZ[:] = u.f.pull(dA, r.Z, r.A)
+        return (dZ @ u.WaT,)
 
     def weights(self, r: Vars, dZ: Array) -> Vars:
         db = total(flat(dZ), 0)[0]
@@ -192,16 +204,17 @@ class Gated(Recurrent):
     gates = ""
 
     @property
-    def fns(self) -> tuple[Activation, ...]:
-        """The activation of each gate."""
+    def fns(self) -> tuple[list[Activation], Activation]:
+        """The activations of the gates that one call squashes, and the one of what is made of these."""
         raise NotImplementedError
 
     def n_z(self, n_in: int) -> int:
         return self.n_out + n_in
 
-    def fuse(self, p: Vars) -> tuple[Array, Array, Array]:
+    def fuse(self, p: Vars) -> Vars:
         W = np.hstack([p["W" + g] for g in self.gates])               # (n_out + n_in, gates · n_out)
-        return W[self.n_out:], W[:self.n_out], np.hstack([p["b" + g] for g in self.gates])
+        gates, f = self.fns
+        return Vars(Wx=W[self.n_out:], Wa=W[:self.n_out], b=np.hstack([p["b" + g] for g in self.gates]), f=f, spans=spans(gates, self.n_out))
 
     def weights(self, r: Vars, dZ: Array) -> Vars:
         dW = np.vstack([self.state_weights(r, dZ), outer(r.X, dZ), total(flat(dZ), 0)])
@@ -213,19 +226,6 @@ class Gated(Recurrent):
     def parts(self, G: Array) -> list[Array]:
         """The columns of each gate."""
         return [G[..., i:i + self.n_out] for i in range(0, G.shape[-1], self.n_out)]
-
-    def squash(self, Z: Array) -> Array:
-        """The gates that Z holds, from the first on."""
-        G = np.empty_like(Z)
-        for fn, at in spans(self.fns[:Z.shape[1] // self.n_out], self.n_out):
-            G[:, at] = fn(Z[:, at])
-        return G
-
-    def slopes(self, r: Vars) -> dict[str, Array]:
-        slope = np.empty_like(r.Z)
-        for fn, at in spans(self.fns, self.n_out):
-            slope[..., at] = fn.grad(r.Z[..., at], r.G[..., at])
-        return {"slope": slope}
 
     def scan(self, p: Vars, x: Array, *start: Array) -> tuple[States, Vars]:
         after, r = super().scan(p, x, *start)
@@ -242,26 +242,28 @@ class LSTMUnit(Gated):
     init: str = "glorot_uniform"
     Wf = Wu = Wo = Wc = param("n_z n_out")
     bf = bu = bo = bc = param("n_out", zero)
-    gates, states = "fuoc", ("A", "C")
-    fns = property(lambda self: (*each(self.gate_fn, 3), each(self.act_fn, 2)[0]))
-    f = property(lambda self: each(self.act_fn, 2)[1])
+    gates, states, keeps = "fuoc", ("A", "C"), {"G": 4, "K": 1}
 
-    def step(self, p: Vars, Wa: Array, Z: Array, A: Array, C: Array) -> tuple[States, dict[str, Array]]:   # Z (n, 4 n_out); A, C (n, n_out)
-        Z += A @ Wa
-        G = self.squash(Z)
-        Gf, Gu, Go, Cc = self.parts(G)
-        C1 = Gf * C + Gu * Cc
-        K = self.f(C1)
-        return (Go * K, C1), {"G": G, "K": K}
+    @property
+    def fns(self) -> tuple[list[Activation], Activation]:
+        candidate, f = each(self.act_fn, 2)
+        return [*each(self.gate_fn, 3), candidate], f
 
-    def slopes(self, r: Vars) -> dict[str, Array]:
-        return super().slopes(r) | {"C_slope": r.Go * self.f.grad(r.C, r.K)}
+    def step(self, u: Vars, r: Vars, A: Array, C: Array) -> States:   # A, C (n, n_out)
+        Z, K = r.Z, r.K
+        Z += A @ u.Wa
+        Gf, Gu, Go, Cc = self.parts(squash(u.spans, Z, r.G))
+        C1 = Gf * C
+        C1 += Gu * Cc
+        K[:] = u.f(C1)
+        return Go * K, C1
 
-    def pull(self, Wa: Array, r: Vars, dA: Array, dC: Array) -> States:   # dA, dC (n, n_out)
-        dC = dC + dA * r.C_slope
-        dZ = np.hstack([dC * r.C_prev, dC * r.Cc, dA * r.K, dC * r.Gu])   # dZ (n, 4 n_out)
-        dZ *= r.slope
-        return dZ, dZ @ Wa.T, dC * r.Gf
+    def pull(self, u: Vars, r: Vars, dZ: Array, dA: Array, dC: Array) -> States:   # dZ (n, 4 n_out); dA, dC (n, n_out)
+        dC = dC + u.f.pull(dA * r.Go, r.C, r.K)
+        for out, a, b in zip(self.parts(dZ), (dC, dC, dA, dC), (r.C_prev, r.Cc, r.K, r.Gu), strict=True):
+            np.multiply(a, b, out=out)
+        unsquash(u.spans, dZ, r.Z, r.G)
+        return dZ @ u.WaT, dC * r.Gf
 
 
 class GRUUnit(Gated):
@@ -269,39 +271,39 @@ class GRUUnit(Gated):
     "before" the product, f(x U + bc + (Gr A_prev) V + ba); Wc is V above U. `gate_fn` is one activation or (update, reset)
     (Cho et al., 2014; "after" is cuDNN's and PyTorch's).
     """
-    act_fn: Act = hyper(FED_BACK, default="tanh", valid=activation)
+    act_fn: Act = hyper(FED_BACK, default="tanh", valid=gate)
     gate_fn: Any = hyper(["sigmoid", "tanh", ("hard sigmoid", "sigmoid")], default="sigmoid", valid=several(2))
     init: str = "glorot_uniform"
     reset: str = hyper(["after", "before"], default="after")
     Wz = Wr = Wc = param("n_z n_out")
     bz = br = bc = ba = param("n_out", zero)
-    gates = "zrc"
-    fns = property(lambda self: (*each(self.gate_fn, 2), activation(self.act_fn)))
+    gates, keeps = "zrc", {"G": 3, "Q": 1, "K": 1}
+    fns = property(lambda self: (each(self.gate_fn, 2), gate(self.act_fn)))
     after = property(lambda self: self.reset == "after")
 
-    def step(self, p: Vars, Wa: Array, Z: Array, A: Array) -> tuple[States, dict[str, Array]]:   # Z (n, 3 n_out), A (n, n_out)
-        m = 2 * self.n_out                                            # where the candidate's columns begin
-        k = A @ (Wa if self.after else Wa[:, :m])                     # the state's share of each gate
+    def fuse(self, p: Vars) -> Vars:
+        return super().fuse(p) | {"ba": p.ba}
+
+    def step(self, u: Vars, r: Vars, A: Array) -> States:             # A (n, n_out)
+        Z, G, Q, K, m = r.Z, r.G, r.Q, r.K, 2 * self.n_out            # m: where the candidate's columns begin
+        k = A @ (u.Wa if self.after else u.Wa[:, :m])                 # the state's share of each gate
         Z[:, :m] += k[:, :m]
-        gates = self.squash(Z[:, :m])
-        Gz, Gr = self.parts(gates)
-        Q = A if self.after else Gr * A                               # what meets V
-        K = (k[:, m:] if self.after else Q @ Wa[:, m:]) + p.ba
+        Gz, Gr = self.parts(squash(u.spans, Z, G)[:, :m])
+        Q[:] = A if self.after else Gr * A                            # what meets V
+        K[:] = (k[:, m:] if self.after else Q @ u.Wa[:, m:]) + u.ba
         Z[:, m:] += Gr * K if self.after else K
-        Cc = self.fns[2](Z[:, m:])
-        return (Cc + Gz * (A - Cc),), {"G": np.hstack([gates, Cc]), "Q": Q, "K": K}
+        G[:, m:] = Cc = u.f(Z[:, m:])
+        return (Cc + Gz * (A - Cc),)
 
-    def slopes(self, r: Vars) -> dict[str, Array]:
-        slope = super().slopes(r)["slope"]
-        return {"slope": slope, "c_slope": (1 - r.Gz) * self.parts(slope)[2]}
-
-    def pull(self, Wa: Array, r: Vars, dA: Array) -> States:          # dA (n, n_out)
+    def pull(self, u: Vars, r: Vars, dZ: Array, dA: Array) -> States:   # dZ (n, 3 n_out), dA (n, n_out)
         m = 2 * self.n_out
-        dc = dA * r.c_slope
-        dQ = (dc * r.Gr if self.after else dc) @ Wa[:, m:].T
-        dZ = np.hstack([dA * (r.A_prev - r.Cc), dc * r.K if self.after else dQ * r.A_prev, dc])   # dZ (n, 3 n_out)
-        dZ[:, :m] *= r.slope[:, :m]
-        return dZ, dA * r.Gz + dZ[:, :m] @ Wa[:, :m].T + (dQ if self.after else dQ * r.Gr)
+        dz, dr, dc = self.parts(dZ)
+        dc[:] = u.f.pull(dA * (1 - r.Gz), r.Z[:, m:], r.Cc)
+        dQ = (dc * r.Gr if self.after else dc) @ u.WaT[m:]
+        dz[:] = dA * (r.A_prev - r.Cc)
+        dr[:] = dc * r.K if self.after else dQ * r.A_prev
+        unsquash(u.spans, dZ, r.Z, r.G)
+        return (dA * r.Gz + dZ[:, :m] @ u.WaT[:m] + (dQ if self.after else dQ * r.Gr),)
 
     def pull_K(self, r: Vars, dZ: Array) -> Array:                    # (t, n, n_out)
         return self.parts(dZ)[2] * r.Gr if self.after else self.parts(dZ)[2]
@@ -316,28 +318,34 @@ class GRUUnit(Gated):
 class RNNCell(Cell, RNNUnit):
     """One step of A = f(x Wax + bx + A_prev Waa + ba)."""
     law = "n n_in, n n_out -> n n_out"
+    work = "2 n n_in n_out + 2 n n_out n_out"
 
 
 class LSTMCell(Cell, LSTMUnit):
     __doc__ = LSTMUnit.__doc__
     law = "n n_in, n n_out, n n_out -> n n_out, n n_out"
+    work = "8 n n_z n_out"
 
 
 class GRUCell(Cell, GRUUnit):
     __doc__ = GRUUnit.__doc__
     law = "n n_in, n n_out -> n n_out"
+    work = "6 n n_z n_out"
 
 
 class RNN(Sequence, RNNUnit):
     """A_t = f(x_t Wax + bx + A_{t−1} Waa + ba), A_0 = 0."""
     law = "n n_in t -> n n_out t"
+    work = "2 n n_in n_out t + 2 n n_out n_out t"
 
 
 class LSTM(Sequence, LSTMUnit):
     __doc__ = LSTMUnit.__doc__
     law = "n n_in t -> n n_out t"
+    work = "8 n n_z n_out t"
 
 
 class GRU(Sequence, GRUUnit):
     __doc__ = GRUUnit.__doc__
     law = "n n_in t -> n n_out t"
+    work = "6 n n_z n_out t"

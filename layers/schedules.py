@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from .spec import make, restore, text
+from .spec import make, numeric, restore, text
 
 
 @dataclass
 class Schedule:
     """`rate(step, loss)`, steps and epochs counted from 0. `str()` prints what `schedule()` reads."""
+
+    def __post_init__(self) -> None:
+        numeric(self)
 
     def rate(self, step: int, loss: float | None = None) -> float:
         raise NotImplementedError
@@ -104,6 +107,7 @@ class Cyclic(Schedule):
     epochs: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         make({name: lambda: None for name in SHAPES}, self.kind, "schedule")
 
     def rate(self, step: int, loss: float | None = None) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ def suggest(what: str, got: object, known: Iterable[str]) -> str:
     return f"unknown {what} {got!r}{f'; did you mean {names[near[0]]!r}?' if near else ''} (known: {', '.join(map(repr, names.values()))})"
 
 
+@lru_cache
 def key(name: str) -> str:
     """Names compare without case, blanks, hyphens and underscores."""
     return re.sub(r"[\s_-]", "", name).lower()
@@ -54,6 +56,13 @@ def text(row: Any) -> str:
     """A dataclass as `make` reads it: its name and the arguments that are not at their defaults."""
     given = {f.name: getattr(row, f.name) for f in fields(row) if f.init and getattr(row, f.name) != f.default}
     return f"{type(row).__name__}({', '.join(f'{k}={v if is_dataclass(v) else repr(v)}' for k, v in given.items())})"
+
+
+def numeric(row: Any) -> None:
+    """Errors: ValueError if a field of a dataclass that is declared a number holds none."""
+    for f in fields(row):
+        if f.type in ("int", "float") and not isinstance(v := getattr(row, f.name), int | float):
+            raise ValueError(f"{type(row).__name__}: {f.name}={v!r}: expected a number")
 
 
 def state(row: Any) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import product
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -63,8 +65,7 @@ class Axis:
 
 def pair(v: Any) -> tuple[int, int]:
     """An int for both axes, or one for each."""
-    rows, cols = (v, v) if np.ndim(v) == 0 else v
-    return rows, cols
+    return (int(v), int(v)) if isinstance(v, Integral) else tuple(v)   # type: ignore[return-value]
 
 
 def pairs(low: int) -> Callable[[Any], None]:
@@ -94,21 +95,24 @@ class Windows:
     @classmethod
     def of(cls, kernel: Any, stride: Any = 1, pad: Any = 0, dilation: Any = 0) -> Windows:
         """As the layers spell it: numbers or pairs; `pad` a number, (rows, cols), (top, bottom, left, right) or a name."""
-        sides = (pad,) * 2 if isinstance(pad, str) else (pad[:2], pad[2:]) if np.size(pad) == 4 else [(k, k) for k in pair(pad)]
-        axes = zip(pair(kernel), pair(stride), sides, pair(dilation), strict=True)
-        return cls(*(Axis(k, s, p if isinstance(p, str) else tuple(p), d + 1) for k, s, p, d in axes))
+        given: Any = (v if isinstance(v, str | Integral) else tuple(v) for v in (kernel, stride, pad, dilation))
+        return _windows(*given)
 
     def padded(self, x: Array) -> Array:                             # (n, rows, cols, ch) -> (n, H, W, ch)
-        pads = (self.rows.pads(x.shape[1]), self.cols.pads(x.shape[2]))
-        return np.pad(x, ((0, 0), *pads, (0, 0))) if any(map(any, pads)) else x
+        if not any(self.rows.pads(x.shape[1]) + self.cols.pads(x.shape[2])):
+            return x
+        xp = self.blank(x.shape, x.dtype)
+        self.inner(xp, x.shape)[:] = x
+        return xp
 
     def counts(self, shape: tuple[int, ...]) -> tuple[int, int]:
         return self.rows.count(shape[1]), self.cols.count(shape[2])
 
-    def slices(self, R: int, C: int) -> Iterator[tuple[slice, slice, slice]]:
+    @lru_cache                                                        # noqa: B019
+    def slices(self, R: int, C: int) -> list[tuple[slice, slice, slice]]:
         """For each place in the kernel, in order, where it lies in the padded images."""
         places = product(range(self.rows.kernel), range(self.cols.kernel))
-        return ((slice(None), self.rows.reach(i, R), self.cols.reach(j, C)) for i, j in places)
+        return [(slice(None), self.rows.reach(i, R), self.cols.reach(j, C)) for i, j in places]
 
     def inner(self, x: Array, shape: tuple[int, ...]) -> Array:      # padded images -> those of `shape` within
         (top, _), (left, _) = self.rows.pads(shape[1]), self.cols.pads(shape[2])
@@ -155,3 +159,9 @@ class Windows:
             for at, w in zip(self.slices(*y.shape[1:3]), kernels, strict=True):
                 x[i:i + few][at] += (part @ w.T).reshape(-1, *y.shape[1:3], shape[3])
         return self.inner(x, shape)                                  # x (n, rows, cols, c)
+
+
+@cache
+def _windows(kernel: Any, stride: Any, pad: Any, dilation: Any) -> Windows:
+    sides = (pad,) * 2 if isinstance(pad, str) else (pad[:2], pad[2:]) if np.size(pad) == 4 else [(k, k) for k in pair(pad)]
+    return Windows(*(Axis(k, s, p, d + 1) for k, s, p, d in zip(pair(kernel), pair(stride), sides, pair(dilation), strict=True)))

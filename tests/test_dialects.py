@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -590,3 +591,21 @@ def test_slugnet_get_mnist():
     pytest.importorskip("sklearn", reason="scikit-learn brings the digits; the extra `examples` installs it")
     X, y = slugnet.get_mnist()
     assert X.shape == (1797, 64) and y.shape == (1797, 10) and X.min() == 0 and X.max() == 1 and (y.sum(1) == 1).all()
+
+
+REFUSED = [                                                           # what is called, what the message says
+    (lambda: epynn.Dense(2, activate="relu"), "Dense: activate is a function of (x, deriv=False), got 'relu'"),
+    (lambda: epynn.Dense(2).forward(np.ones((2, 3))), "Dense has no W b yet: initialize_parameters() draws them"),
+    (lambda: epynn.Dense(2, se_hPars={"ELU_alfa": 1}), "unknown hyperparameter 'ELU_alfa'; did you mean 'ELU_alpha'?"),
+    (lambda: epynn.EpyNN([epynn.Embedding([[1.0]], [[1]]), epynn.Dense()]).initialize(se_hPars={"schedule": "exp_decy"}), "did you mean 'exp_decay'?"),
+    (lambda: epynn.Dense(2).compute_shapes(np.ones((2, 3, 4))), "Dense takes (n, n_in), got shape (2, 3, 4)"),
+    (lambda: slugnet.Model(loss="cee"), "unknown loss 'cee'; did you mean 'cce'?"),
+    (lambda: slugnet.Convolution(1, (5, 5), inshape=(None, 1, 3, 3)).connect(), "a kernel over 5 entries does not fit into 3"),
+    (lambda: numpy_ml.FullyConnected(3).forward(np.ones(3)), "takes (n, n_in), got shape (3,)"),
+]
+
+
+@pytest.mark.parametrize(("call", "says"), REFUSED, ids=[says[:40] for _, says in REFUSED])
+def test_what_cannot_be_is_refused_in_words(call, says):
+    with pytest.raises((ValueError, TypeError), match=re.escape(says)):
+        call()

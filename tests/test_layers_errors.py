@@ -10,8 +10,10 @@ from test_layers_shell import NAMES, build, inputs, same, upstream
 
 from gradcheck.law import ShapeError
 from layers import (
+    ELU,
     GRU,
     LSTM,
+    MSE,
     RBM,
     RNN,
     Add,
@@ -27,6 +29,7 @@ from layers import (
     LayerNorm2D,
     LSTMCell,
     Pool2D,
+    ReLU,
     Softmax,
     SparseEvolution,
     activation,
@@ -61,6 +64,9 @@ INPUTS = [                                                            # layer, i
     (Embedding(2, 5), [[[0, 5]]], r"Embedding has ids from 0 to 4, got 0 to 5"),
     (Embedding(2, 5), [[[-1, 2]]], r"Embedding has ids from 0 to 4, got -1 to 2"),
     (Embedding(2, 5, "sum"), [[[1], [2, 7]]], r"Embedding has ids from 0 to 4, got 2 to 7"),
+    (Embedding(2, 5, "sum"), [[1, 2]], r"Embedding with pool='sum' takes one list of ids for each example, got one of shape ()"),
+    (MSE(), [x23], r"MSE takes 2 inputs, got 1"),
+    (MSE(), [x23, np.ones((2, 4))], r"MSE: input 2 takes (n, *) with *=(3,)"),
     (RBM(2), [2 * x23], r"RBM takes values from 0 to 1, got 2.0 to 2.0"),
 ]
 TYPES = [
@@ -107,6 +113,12 @@ OPTIONS = [                                                           # what is 
     (lambda: GRU(2, reset="later"), "GRU: reset='later'"),
     (lambda: RNN(2, act_fn=3), "RNN: act_fn=3: the activation is given by its name or as an object, not as int"),
     (lambda: SparseEvolution(2, zeta=1.5), "SparseEvolution: zeta=1.5"),
+    (lambda: LSTM(2, act_fn="softmax"), "a recurrent unit takes an elementwise activation, softmax mixes the units"),
+    (lambda: Softmax(1.5), "Softmax: dim=1.5: expected a whole number, got 1.5"),
+    (lambda: Dropout(True), "Dropout: p=True: expected a number in [0, 1), got True"),
+    (lambda: ELU(alpha="a"), "ELU: alpha='a': expected a number"),
+    (lambda: ReLU(order=2), "ReLU: order=2: expected one of [0, 1], got 2"),
+    (lambda: Dense(2).set_params(3), "Dense.set_params takes a dict as summary() gives it, got int"),
     (lambda: Dense(2).set_params({"w": x23}), "Dense: unknown name 'w'; did you mean 'W'?"),
     (lambda: Dense(2).set_params({"hyperparameters": {"n_out": -1}}), "Dense: n_out=-1"),
     (lambda: RBM(2).forward(x23, K=0), "expected a whole number from 1 on, got 0"),
@@ -114,6 +126,8 @@ OPTIONS = [                                                           # what is 
     (lambda: activation("tahn"), "did you mean 'tanh'?"),
     (lambda: initializer("he"), "unknown initializer 'he'"),
     (lambda: optimizer("adamm"), "did you mean 'Adam'?"),
+    (lambda: optimizer("SGD(lr='x')"), "SGD: lr='x': expected a number"),
+    (lambda: schedule("Noam(warmup_steps='x')"), "Noam: warmup_steps='x': expected a number"),
     (lambda: schedule("kong"), "did you mean 'King'?"),
     (lambda: schedule("Cyclic(kind='exp_decy')"), "did you mean 'exp_decay'?"),
     (lambda: loss("msee"), "did you mean 'mse'?"),

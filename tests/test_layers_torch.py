@@ -1,21 +1,27 @@
-"""Outputs and every cotangent equal PyTorch's, in float64, over generated shapes and options. One row a layer: PyTorch's spelling of it."""
+"""Outputs and every cotangent equal PyTorch's, in float64, over generated shapes and every value of every option. One row a layer: PyTorch's
+spelling of it. `pytest -s` prints the largest deviation of each.
+"""
 from __future__ import annotations
 
 import zlib
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from gradcheck.law import Law, ShapeError
 from layers import ACTIVATIONS, Layer, Vars, activation
+from layers.losses import Objective
+from layers.pointwise import Pointwise
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference of these tests; `make test-frameworks` installs it")
 F = torch.nn.functional
 
 pytestmark = pytest.mark.frameworks
 
-RELATIVE = 1e-10                     # of the largest entry of each array: some hundred roundings of float64
-TRIALS = 25
+RELATIVE = 1e-10                     # to the largest entry of each array
+CANCELLED = 1e-2                     # the least that an array is compared with: where all but rounding cancels, nothing else is left
+TRIALS = 30
 
 ACT = {
     "identity": lambda z: z,
@@ -142,7 +148,25 @@ def rbm(layer, p, v):
     return energy(v) - energy(p.p_V_prime)
 
 
+def pointwise(layer, p, x):
+    y = act(layer.f, x)
+    return torch.autograd.grad(y.sum(), x, create_graph=True)[0] + 0 * x if layer.order else y
+
+
+LOSS = {
+    "MSE": F.mse_loss, "MAE": F.l1_loss, "BCE": F.binary_cross_entropy, "SoftmaxCCE": F.cross_entropy,
+    "MSLE": lambda y, t: F.mse_loss(torch.log1p(y), torch.log1p(t)),
+    "CCE": lambda y, t: F.kl_div(y.log(), t, reduction="batchmean") + torch.special.entr(t).sum() / len(t),
+}
+
+
+def objective(layer, p, y, t):
+    return LOSS[type(layer).__name__](y.reshape(len(y), -1), t.reshape(len(t), -1))
+
+
 REFERENCE = {
+    **{cls.__name__: pointwise for cls in Pointwise.__subclasses__()},
+    **{cls.__name__: objective for cls in Objective.__subclasses__()},
     "Dense": lambda layer, p, x: act(layer.act_fn, x @ p.W + p.b),
     "SparseEvolution": lambda layer, p, x: act(layer.act_fn, x @ (p.W * p.W_mask) + p.b),
     "Add": lambda layer, p, *xs: act(layer.act_fn, sum(xs)),
@@ -159,10 +183,18 @@ REFERENCE = {
 }
 
 
-def draw(cls, rng):
-    """A layer with options from their domains, shapes that fit it, and all that it reads; None if no shape was found to fit."""
-    layer = cls(**{f.name: f.metadata["domain"][rng.integers(len(f.metadata["domain"]))]
-                   for f in cls.__dataclass_fields__.values() if "domain" in f.metadata})
+def choices(cls, rng):
+    """Options without end, every value of each as often as any other."""
+    domains = {f.name: f.metadata["domain"] for f in cls.__dataclass_fields__.values() if "domain" in f.metadata}
+    while True:
+        columns = {k: np.resize(rng.permutation(len(v)), TRIALS) for k, v in domains.items()}
+        columns = {k: rng.permutation(v) for k, v in columns.items()}
+        yield from ({k: domains[k][columns[k][i]] for k in domains} for i in range(TRIALS))
+
+
+def draw(layer, rng):
+    """Shapes that fit the layer, and all that it reads; None if no shape was found to fit."""
+    cls = type(layer)
     law = Law.parse(layer.law)
     for _ in range(50):
         sizes = {a: getattr(layer, a, None) if a in cls.__dataclass_fields__ else int(rng.integers(1, 8)) for a in law.axes}
@@ -177,7 +209,7 @@ def draw(cls, rng):
         for kind in ("parameter", "buffer", "noise"):
             p = p | layer.draw(kind, rng, layer.bind(*shapes))
         p = p | {k: v + 0.1 * rng.standard_normal(v.shape) for k, v in p.items() if k in layer.slots and layer.slots[k].kind == "parameter"}
-        return layer, p, [layer.sample(rng, i, s) for i, s in enumerate(shapes)]
+        return p, [layer.sample(rng, i, s) for i, s in enumerate(shapes)]
     return None
 
 
@@ -186,32 +218,44 @@ def tensors(values, leaves):
             for v, leaf in zip(values, leaves, strict=True)]
 
 
-def assert_equal(name, ours, theirs):
+def deviation(name, ours, theirs):
+    """The largest difference, relative to the largest entry; at most RELATIVE."""
     theirs = theirs.detach().numpy()
     assert ours.shape == theirs.shape, name
-    assert np.abs(ours - theirs).max(initial=0) <= RELATIVE * max(1, np.abs(theirs).max(initial=0)), name
+    found = np.abs(ours - theirs).max(initial=0) / np.abs(theirs).max(initial=CANCELLED)
+    assert found <= RELATIVE, name
+    return found
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCE))
 def test_equals_pytorch(name):
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    for layer, p, xs in filter(None, (draw(Layer.registry[name], rng) for _ in range(TRIALS))):
-        trained = [k for k in p if k in layer.slots and layer.slots[k].kind == "parameter"]
-        tp = Vars(zip(p, tensors(p.values(), [k in trained for k in p]), strict=True))
-        txs = tensors(xs, [True] * len(xs))
-        y, r = layer.fwd(p, *xs)
-        ty = REFERENCE[name](layer, tp, *txs)
-        ys, tys = (y, ty) if isinstance(y, tuple) else ((y,), ty if isinstance(ty, tuple) else (ty,))
-        dys = [rng.standard_normal(a.shape) for a in ys]
-        dx, d = layer.bwd(p, r, *dys)
-        dxs = dx if isinstance(dx, tuple) else (dx,)
-        torch.autograd.backward(tys, [torch.tensor(a) for a in dys])
-        for i, (a, b) in enumerate(zip(ys, tys, strict=True)):
-            assert_equal(f"{layer}: output {i}", a, b)
-        for i, (a, b) in enumerate(zip(dxs, txs, strict=True)):
-            assert a is None if b.grad is None else assert_equal(f"{layer}: input {i}", a, b.grad) is None
-        for k in trained:
-            assert_equal(f"{layer}: {k}", d[k], tp[k].grad)
+    rng, cls, worst, compared = np.random.default_rng(zlib.crc32(name.encode())), Layer.registry[name], 0.0, {}
+    for options in islice(choices(cls, rng), TRIALS):
+        layer = cls(**options)
+        p, xs = draw(layer, rng) or (None, None)
+        if p is not None:
+            worst = max(worst, *compare(layer, p, xs, rng))
+            compared = {k: compared.get(k, set()) | {repr(v)} for k, v in options.items()}
+    assert compared == {f.name: {*map(repr, f.metadata["domain"])} for f in cls.__dataclass_fields__.values() if "domain" in f.metadata}
+    print(f"{name}: {worst:.0e}")
+
+
+def compare(layer, p, xs, rng):
+    """The deviation of every output and cotangent."""
+    trained = [k for k in p if k in layer.slots and layer.slots[k].kind == "parameter"]
+    tp = Vars(zip(p, tensors(p.values(), [k in trained for k in p]), strict=True))
+    txs = tensors(xs, [True] * len(xs))
+    y, r = layer.fwd(p, *xs)
+    ty = REFERENCE[type(layer).__name__](layer, tp, *txs)
+    ys, tys = (y, ty) if isinstance(y, tuple) else ((y,), ty if isinstance(ty, tuple) else (ty,))
+    dys = [rng.standard_normal(a.shape) for a in ys]
+    dx, d = layer.bwd(p, r, *dys)
+    torch.autograd.backward(tys, [torch.tensor(a) for a in dys])
+    yield from (deviation(f"{layer}: output {i}", a, b) for i, (a, b) in enumerate(zip(ys, tys, strict=True)))
+    for i, (a, b) in enumerate(zip(dx if isinstance(dx, tuple) else (dx,), txs, strict=True)):
+        assert (a is None) == (b.grad is None)
+        yield 0.0 if a is None else deviation(f"{layer}: input {i}", a, b.grad)
+    yield from (deviation(f"{layer}: {k}", d[k], tp[k].grad) for k in trained)
 
 
 def test_every_layer_has_its_reference():
@@ -225,6 +269,33 @@ def test_activations_and_both_derivatives(spec):
     da, = torch.autograd.grad(a.sum(), z, create_graph=True)
     dda, = torch.autograd.grad(da.sum(), z, allow_unused=True) if da.requires_grad else (None,)
     x = z.detach().numpy()
-    assert_equal("f", f(x), a)
-    assert_equal("f'", f.grad(x), da)
-    assert_equal("f''", f.grad2(x), dda if dda is not None else torch.zeros_like(z))
+    deviation("f", f(x), a)
+    deviation("f'", f.grad(x), da)
+    deviation("f''", f.grad2(x), dda if dda is not None else torch.zeros_like(z))
+
+
+UNITS = {"RNN": ("Wax", "Waa"), "LSTM": "ufco", "GRU": "rzc"}          # PyTorch's order of the gates: i f g o, and r z n
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_units_are_pytorchs_own(name):
+    """Its modules with our weights, gate for gate; its second bias is 0 but for the GRU's candidate."""
+    rng, (n, i, t, m) = np.random.default_rng(1), (3, 4, 5, 2)
+    layer, x, dy = Layer.registry[name](m), rng.standard_normal((n, i, t)), rng.standard_normal((n, m, t))
+    p = layer.draw("parameter", rng, layer.bind(x.shape))
+    p = p | {k: rng.standard_normal(v.shape) for k, v in p.items()}
+    theirs, gates = getattr(torch.nn, name)(i, m, batch_first=True, dtype=torch.float64), UNITS[name]
+    W = [p[g if g in p else "W" + g] for g in gates]
+    own = [p.Wax, p.Waa] if name == "RNN" else [np.hstack([w[m:] for w in W]), np.hstack([w[:m] for w in W])]
+    first = p.bx if name == "RNN" else np.hstack([p["b" + g] for g in gates])
+    second = np.hstack([np.zeros(len(first) - m), p.ba]) if "ba" in p else np.zeros_like(first)
+    for tensor, value in zip(theirs.parameters(), (own[0].T, own[1].T, first, second), strict=True):
+        tensor.data = torch.tensor(np.ascontiguousarray(value))
+    tx = torch.tensor(x, requires_grad=True)
+    ty = theirs(tx.mT)[0].mT
+    ty.backward(torch.tensor(dy))
+    y, r = layer.fwd(p | {"train": True}, x)
+    dx, d = layer.bwd(p, r, dy)
+    db = d.bx if name == "RNN" else np.hstack([d["b" + g] for g in gates])
+    for what, a, b in (("y", y, ty), ("dx", dx, tx.grad), ("db", db, theirs.bias_ih_l0.grad)):
+        deviation(f"{name}: {what}", a, b)

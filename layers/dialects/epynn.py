@@ -80,6 +80,13 @@ LOSSES = {name: _loss(name) for name in ("MSE", "MAE", "MSLE", "CCE", "BCE")}
 MSE, MAE, MSLE, CCE, BCE = LOSSES.values()
 
 
+def _known(se_hPars: HPars) -> HPars:
+    """Errors: ValueError for a hyperparameter that there is not."""
+    if unknown := set(se_hPars or ()) - set(HPARS):
+        raise ValueError(suggest("hyperparameter", min(unknown), HPARS))
+    return se_hPars
+
+
 # layers -------------------------------------------------------------------------------------------------------------------
 
 class Layer:
@@ -93,7 +100,7 @@ class Layer:
         self.d, self.o, self.activation = dict[str, int](), dict[str, int](), dict[str, str]()
         self.fs, self.bs = dict[str, tuple[int, ...]](), dict[str, tuple[int, ...]]()
         self.p, self.g, self.fc, self.bc = Arrays(), Arrays(), Arrays(), Arrays()
-        self.inherited, self.own = dict[str, Any](), se_hPars
+        self.inherited, self.own = dict[str, Any](), _known(se_hPars)
         self.trainable, self.training, self.np_rng = True, True, np.random.default_rng()
         self.e, self.lrate = 0, list[float]()                        # the epoch, the rate of each
 
@@ -104,7 +111,7 @@ class Layer:
 
     @se_hPars.setter
     def se_hPars(self, own: HPars) -> None:
-        self.own = own
+        self.own = _known(own)
 
     def schedule(self, epochs: int) -> None:
         """Fill `lrate` for so many epochs."""
@@ -161,15 +168,17 @@ class Viewed(View, Template):
         super().__init__(se_hPars)
         self.core, self.initialization = core, initialization
         vars(self).update(functions)
-        self.activation = {k: f.__name__ for k, f in functions.items()}
+        if strings := [k for k, f in functions.items() if not callable(f)]:
+            raise TypeError(f"{type(self).__name__}: {strings[0]} is a function of (x, deriv=False), got {functions[strings[0]]!r}")
+        self.activation = {k: getattr(f, "__name__", str(f)) for k, f in functions.items()}
         self.trained = [k for k, s in core.slots.items() if s.kind == "parameter"]
         self.trainable = bool(self.trained)
 
     def tuned(self, f: Function) -> Activation:
         """A function with this layer's hyperparameters, as they are now."""
-        name = f.__name__
         if f not in OURS:
-            return Own(name, (), f)
+            return Own(str(f), (), f)
+        name = f.__name__
         return Activation(ROWS[name], ((TUNED[name][0], self.se_hPars[TUNED[name][1]]),) if name in TUNED else ())
 
     def show(self, core: Mapping[str, Array]) -> Arrays:
@@ -201,6 +210,8 @@ class Viewed(View, Template):
     def forward(self, A: Any) -> Array:
         A = np.asarray(A)
         self.compute_shapes(A)
+        if missing := [k for k in self.names if k not in self.p]:
+            raise ValueError(f"{type(self).__name__} has no {' '.join(missing)} yet: initialize_parameters() draws them")
         for option, names in self.gates.items() if self.activation else ():
             f = tuple(self.tuned(getattr(self, k)) for k in names)
             setattr(self.core, option, f if len(f) > 1 else f[0])
@@ -440,7 +451,8 @@ class EpyNN:
         self.metrics: dict[str, list[list[float]]] = {m: [[] for _ in self.embedding.dsets] for m in self.rules}
         for i, layer in enumerate(self.layers):
             layer.o.update({} if seed is None else {"seed": seed + i})
-            layer.np_rng, layer.inherited = np.random.default_rng(layer.o.get("seed")), dict(se_hPars or {})
+            layer.np_rng, layer.inherited = np.random.default_rng(layer.o.get("seed")), dict(_known(se_hPars) or {})
+            layer.schedule(1)                                        # refuses what no schedule is
         batch = next(self.embedding.training_batches())
         A = batch.X
         for layer in self.layers:

@@ -126,7 +126,7 @@ class Model(Training):
 
     def __init__(self, lr: float = 0.1, n_epoch: int = 10, batch_size: int = 32, layers: Any = None, optimizer: Optimizer | str | None = None,
                  loss: Any = "bce", validation_split: float = 0.2, metrics: Any = ("loss",), progress: bool = True, seed: int | None = None) -> None:
-        self.lr, self.n_epoch, self.batch_size, self.optimizer, self.loss = lr, n_epoch, batch_size, optimizer, loss
+        self.lr, self.n_epoch, self.batch_size, self.optimizer, self.loss = lr, n_epoch, batch_size, optimizer, named_loss(loss)
         self.validation_split, self.progress, self.training = validation_split, progress, True
         self.shown, self.metrics = list(metrics), [m for m in metrics if m != "loss"]
         self.rng, self.layers = np.random.default_rng(seed), list[Layer]()
