@@ -21,7 +21,9 @@ LEVELS = 6                # wide steps, for smooth functions; two far narrower o
 ORDER = 9                 # first step eps^(1/9): where the error of the table's eighth order meets rounding
 SIGMAS = 4.0              # of the rounding noise that a bound covers
 SAFETY = 3.0              # on the disagreement of neighbours, which estimates an error of nearly their own size
+HOPELESS = 0.03           # noise beyond this share of the value itself: no format is so coarse, so the function is
 PAIR = np.array([1.0, 0.37])                          # narrow steps come in twos: each is the other's witness
+FAR = 10.0                # times as unclean as the typical component: spoilt by something of its own
 DESCENT = 1 / 16          # how much narrower the next two are, where kinks lie within the last
 
 
@@ -30,12 +32,14 @@ class Ladder:
     """Differences of K components at L steps, widest first; the last two are the narrow ones.
 
     odd (L, K): (g(h) − g(−h)) / 2h. even (L, K): (g(h) + g(−h) − 2 g(0)) / h, which vanishes with h unless 0 is a kink.
-    noise (K,): the standard deviation of the rounding in each component. Non-finite values stay: they are domain edges.
+    noise (K,): the standard deviation of the rounding in each component. eps: the precision of values, and so of slopes from
+    a value that is 0 at the point. Non-finite values stay: they are domain edges.
     """
     steps: Array
     odd: Array
     even: Array
     noise: Array
+    eps: float
     calls: int
 
     @cached_property
@@ -52,12 +56,12 @@ class Ladder:
 
     @cached_property
     def usable(self) -> Array:
-        """Which components have a derivative that differences can see: no kink, and not flat at narrow steps only.
+        """Which components have a derivative that differences can see: no kink, more than noise, and not flat at narrow steps only.
 
         A dead unit near its kink and a value rounded to a coarse grid look alike: neither moves until a step is wide enough.
         """
         still = (self.odd == 0) & (self.even == 0)
-        return np.asarray(~self.kinked & (still.all(axis=0) | ~still[-2:].all(axis=0)))
+        return np.asarray(~self.kinked & np.isfinite(self.noise) & (still.all(axis=0) | ~still[-2:].all(axis=0)))
 
     def total(self, kept: Array) -> Ladder:
         """The ladder of the sum of the components kept."""
@@ -90,37 +94,39 @@ def climb(g: Curve, g0: Array, noise: Array, eps: float, rng: np.random.Generato
     ratio = np.clip((first / (4 * small)) ** (1 / (LEVELS - 1)), 1.5, 3.0) * rng.uniform(0.92, 1.08)
     wide = first * rng.uniform(0.7, 1.2) * ratio ** -np.arange(LEVELS)
     narrow = min(small, wide[-1] / 3) * rng.uniform(0.8, 1.2) * PAIR
-    return _evaluated(g, g0, noise, np.concatenate([wide, narrow]))
+    return _evaluated(g, g0, noise, eps, np.concatenate([wide, narrow]))
 
 
 def descend(ladder: Ladder, g: Curve, g0: Array) -> Ladder:
     """The ladder with two narrower steps below it."""
-    more = _evaluated(g, g0, ladder.noise, ladder.steps[-2:] * DESCENT)
+    more = _evaluated(g, g0, ladder.noise, ladder.eps, ladder.steps[-2:] * DESCENT)
     steps, odd, even = (np.concatenate(pair) for pair in ((ladder.steps, more.steps), (ladder.odd, more.odd), (ladder.even, more.even)))
-    return Ladder(steps, odd, even, ladder.noise, ladder.calls + more.calls)
+    return replace(more, steps=steps, odd=odd, even=even, calls=ladder.calls + more.calls)
 
 
-def _evaluated(g: Curve, g0: Array, noise: Array, steps: Array) -> Ladder:
+def _evaluated(g: Curve, g0: Array, noise: Array, eps: float, steps: Array) -> Ladder:
     with np.errstate(all="ignore"):
         up, down = (np.stack([g(s * h) for h in steps]) for s in (1, -1))
         h = steps[:, None]
-        return Ladder(steps, (up - down) / (2 * h), (up + down - 2 * g0) / h, noise, 2 * len(steps))
+        return Ladder(steps, (up - down) / (2 * h), (up + down - 2 * g0) / h, noise, eps, 2 * len(steps))
 
 
 def noise_of(g: Curve, g0: Array, eps: float) -> tuple[Array, int]:
     """The standard deviation of each component's rounding, and the calls it took: what is left of g when a smooth curve is taken away.
 
     Points lie on one side of 0 only and not on it, so that a kink or a jump there is not taken for noise; and unevenly, or a
-    value that moves by whole units of its last place may look straight. Never below half a rounding of the value.
+    value that moves by whole units of its last place may look straight. Never below half a rounding of the value. Infinite
+    where hardly anything but noise is left of the value: features finer than any step look the same, and nothing can be told.
     """
     at, basis = _uneven()
     step = eps ** (3 / 8) / 16
     with np.errstate(all="ignore"):
-        first = g(at[0] * step)
-        left = basis.T @ np.stack([np.zeros_like(g0), *(g(j * step) - first for j in at[1:])])     # (6, K): orthonormal parts of degree 3 … 8
+        values = np.stack([g(j * step) for j in at])
+        left = basis.T @ (values - values[0])                                                      # (6, K): orthonormal parts of degree 3 … 8
         many, few = (np.sqrt(np.mean(left[k:] ** 2, axis=0)) for k in (0, 3))                      # the few are free of the signal
         size = np.where(g0 == 0, np.sqrt(np.mean(g0**2)), np.abs(g0))                              # a sum that cancels to 0 is as rough as the others
-        return np.fmax(np.fmin(many, 3 * few), eps / 2 * size), len(at)
+        seen = np.fmin(many, 3 * few)
+        return np.where(seen > HOPELESS * np.max(np.abs([g0, *values]), axis=0), np.inf, np.fmax(seen, eps / 2 * size)), len(at)
 
 
 @lru_cache(maxsize=1)
@@ -169,7 +175,7 @@ def extrapolate(ladder: Ladder) -> Slope:
 
     with np.errstate(all="ignore"):
         odd, even = _table(weights, ladder.odd), _table(weights, ladder.even / h)
-        rounding = SIGMAS * np.sqrt(np.sum((weights[cell] / h.T) ** 2, axis=1) / 2)[:, None] * ladder.noise
+        rounding = SIGMAS * np.sqrt(np.sum((weights[cell] / h.T) ** 2, axis=1) / 2)[:, None] * ladder.noise + ladder.eps * np.abs(odd[cell])
         bent = apart(even) - SIGMAS * np.max([_even_noise(weights[cell] - weights[k], h.T) for k in near], axis=0)[:, None] * ladder.noise
         error = rounding + SAFETY * (apart(odd) + h[row] * np.fmax(bent, 0.0))
         value = odd[cell]
@@ -205,12 +211,14 @@ def clean(ladder: Ladder, most: float, goal: float) -> tuple[Array, Slope]:
     """Which usable components to keep so that the bound of their sum is below `goal`, and the sum's derivative.
 
     A kink within the steps spoils the tables of the components that it feeds. Those are left out, at most the share
-    `most`, if that helps: all are kept if all serve, or if most are unclean; the bound then says how coarse the sum is.
+    `most`, if that helps: all are kept if all serve, or if most are spoilt; the bound then says how coarse the sum is.
+    Where nothing reaches the goal, a component is spoilt that is far worse than the typical one.
     """
     usable = ladder.usable
     whole = extrapolate(ladder.total(usable))
     if usable.sum() < 2 or whole.bound[0] <= goal:
         return usable, whole
-    kept = usable & (extrapolate(ladder).unclean <= goal / np.sqrt(usable.sum()))
+    unclean = extrapolate(ladder).unclean
+    kept = usable & (unclean <= max(goal / np.sqrt(usable.sum()), FAR * np.median(unclean[usable])))
     rest = extrapolate(ladder.total(kept))
     return (kept, rest) if kept.sum() > (1 - most) * usable.sum() and rest.bound[0] < whole.bound[0] / 2 else (usable, whole)

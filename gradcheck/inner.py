@@ -61,7 +61,8 @@ def upstream(rng: np.random.Generator, ys: Iterable[Array]) -> tuple[Array, ...]
 
 def _rms(y: Array) -> float:
     size = float(np.sqrt(np.mean(np.abs(y) ** 2))) if y.size else 0.0
-    return size if np.isfinite(size) and size > 0 else 1.0
+    least = float(np.sqrt(np.finfo(np.float32).tiny))      # an upstream must not overflow, nor its float32 twin, where all outputs are subnormal
+    return size if np.isfinite(size) and size > least else 1.0
 
 
 def eps_of(arrays: Iterable[Array]) -> float:

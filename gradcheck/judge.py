@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from .evidence import Resolution, Verdict
-from .inner import Array, dot, scale
+from .inner import Array, dot
 from .probes import MARGIN
 
 SMALLEST = 0.5            # the least magnitude of a probe's entry, in units of its primal's scale
@@ -21,7 +21,7 @@ class Reading:
     bound: float                        # how far from ⟨d, v⟩ a right claim may be
     v: Array                            # the tangent
     d: Array                            # the claimed cotangent
-    x: Array                            # the primal
+    steps: Array                        # how far each entry of the primal may move: its scale
     case: float                         # the largest scaled cotangent entry of the whole case
 
     @cached_property
@@ -47,7 +47,7 @@ class Reading:
     @cached_property
     def largest(self) -> float:
         """The largest cotangent entry, scaled by how far its primal's entry may move."""
-        return float(np.max(np.abs(self.d) * scale(self.x), initial=0.0))
+        return float(np.max(np.abs(self.d) * self.steps, initial=0.0))
 
     @property
     def visible(self) -> float:
@@ -89,7 +89,7 @@ def judge(readings: Sequence[Reading]) -> Judgement:
 def could_fail(readings: Sequence[Reading], rng: np.random.Generator) -> bool:
     """Whether errors just above the stated resolution fail by the same judge: one wrong entry, and a common factor."""
     by_entry, by_factor = min(readings, key=lambda r: r.entry), min(readings, key=lambda r: r.factor)
-    size = max(1.01 * by_entry.visible, np.finfo(np.float64).tiny ** 0.5) / scale(by_entry.x)
+    size = max(1.01 * by_entry.visible, np.finfo(np.float64).tiny ** 0.5) / by_entry.steps
     wrong = _wide(by_entry.d)
     at = int(rng.integers(wrong.size)) if wrong.size else 0
     turn = by_entry.v.flat[at] / abs(by_entry.v.flat[at]) if wrong.size else 1.0

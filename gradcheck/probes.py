@@ -49,8 +49,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Field:
-    """A subject as a function of a step along a direction."""
+    """A subject as a function of a step along a direction. `zoom` is the size of the directions that its noise is measured on."""
     subject: Subject
+    zoom: float = 1.0
 
     @cached_property
     def ys(self) -> tuple[Array, ...]:
@@ -69,7 +70,8 @@ class Field:
         probe = self.probe(self.subject.rng("noise"))
         here = self._reduce(probe.dy, self.ys)
         noise, _ = differences.noise_of(self.curve(probe), here, self.eps)
-        return noise / self._norms(probe.dy), float(np.linalg.norm(noise) / (np.linalg.norm(here) or 1.0))
+        known = np.isfinite(noise)
+        return noise / self._norms(probe.dy), float(np.linalg.norm(noise[known]) / (np.linalg.norm(here[known]) or 1.0))
 
     @property
     def precision(self) -> float:
@@ -79,12 +81,14 @@ class Field:
 
     def noise(self, probe: Probe) -> Array:
         """The rounding noise of each component of a probe."""
-        return np.asarray(self._rehearsal[0] * self._norms(probe.dy))
+        with np.errstate(invalid="ignore"):
+            norms = self._norms(probe.dy)
+            return np.where(norms > 0, self._rehearsal[0] * norms, 0.0)
 
     def probe(self, rng: np.random.Generator, names: Sequence[str] | None = None) -> Probe:
         """A random probe that moves the primals `names`, all differentiable ones by default."""
         s = self.subject
-        return Probe({k: direction(rng, s.primals[k]) for k in names or s.differentiable}, upstream(rng, self.ys))
+        return Probe({k: self.zoom * direction(rng, s.primals[k]) for k in names or s.differentiable}, upstream(rng, self.ys))
 
     def outputs(self, v: Arrays, t: float) -> tuple[Array, ...]:
         """The outputs at x + t v, on arrays made for this call alone."""
@@ -93,6 +97,12 @@ class Field:
     def curve(self, probe: Probe) -> differences.Curve:
         """t -> the components dy ∘ f(x + t v), summed in buckets."""
         return lambda t: self._reduce(probe.dy, self.outputs(probe.v, t))
+
+    def short(self, probe: Probe, h: float) -> float:
+        """One central difference of the whole sum."""
+        g = self.curve(probe)
+        with np.errstate(all="ignore"):
+            return float(np.sum(g(h) - g(-h))) / (2 * h)
 
     def measure(self, probe: Probe, rng: np.random.Generator, reach: float = 1.0, most: float = MOST_DROPPED) -> Measured:
         """⟨dy, J v⟩ by differences, without at most the share `most` of unclean components.

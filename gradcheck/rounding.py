@@ -26,6 +26,11 @@ def spread(s: Subject, dys: Sequence[Array], k: str, measure: Callable[[Array], 
     return MARGIN * max(sizes) if np.isfinite(sizes).all() else 0.0
 
 
+def kept(dys: Sequence[Array], ys: Sequence[Array], eps: float) -> float:
+    """How far ⟨d, v⟩ may be off because the values that forward kept are rounded, which no rounding of the inputs shows: 1 − y² where y is nearly 1."""
+    return eps * sum(float(np.sum(np.abs(dy * y))) for dy, y in zip(dys, ys, strict=True))
+
+
 def jittered(rng: np.random.Generator, x: Array) -> Array:
     """Every entry one unit in the last place up, down, or as it was."""
     if x.dtype.kind not in "fc":

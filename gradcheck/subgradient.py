@@ -3,16 +3,18 @@
 Where an output entry has a kink, central differences agree on the mean of two slopes, and a right claim is any mixture of
 the cotangents on the sides of the kink (Clarke's subdifferential). The sides are found by small random displacements, where
 the layer is smooth: there its own pullback is verified by differences, and the claim at the kink must be a mixture of those
-that were verified. One output entry at a time, because the mixtures of many kinks together are too wide a set to tell anything.
+that were verified. One that seems to lie outside is looked for where it would be: a convex function has its extreme
+cotangents in the direction of the displacement. One output entry at a time, because the mixtures of many kinks together are too wide a set to tell anything.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from .inner import Array, direction, dot
+from .inner import Array, direction, dot, scale
 from .probes import MARGIN, Field
 from .subjects import Subject
 
@@ -21,6 +23,7 @@ NOISE = 16                # roundings of a value that a difference of two may ho
 SETTLED = 0.1             # of the gap between the slopes: how far each may still move while the step shrinks 64 times
 PAIRS, MOST_PAIRS = 8, 48 # displacements there and back: at first, and where more sides turn up
 SEEN = 4                  # how often each side must be seen on average, or some may be missing
+AIMED, AIMED_PAIRS, AIM = 3, 4, 0.05      # before an accusation: rounds, displacements where the missing side would be, and how much else moves there
 GIVEN_UP = 2              # entries whose sides are too many to be found; the rest will be alike
 SOME = 2                  # at least so many kinked entries must be wrong, where there are so many: one may be a rounding's whim
 
@@ -79,8 +82,13 @@ def _judge_entry(field: Field, layer: Subject, k: str, o: int, i: int, rng: np.r
     claim = _claim(layer, dict(layer.primals), k, dys)
     if sides is None or claim is None or not np.isfinite(claim).all():
         return None
-    where = f"at the kink of y[{', '.join(map(str, np.unravel_index(i, field.ys[o].shape)))}]"
-    return _outside(claim.ravel().astype(np.float64), sides, slack, where, claim.shape, k), slack / max(float(np.max(np.abs(sides))), np.finfo(float).tiny)
+    d, where = claim.ravel().astype(np.float64), f"at the kink of y[{', '.join(map(str, np.unravel_index(i, field.ys[o].shape)))}]"
+    for _ in range(AIMED):
+        if outside := _outside(d, sides, slack, claim.shape, k):
+            aimed, drift = _seen(field, layer, k, dys, rng, AIMED_PAIRS, outside.along.reshape(claim.shape))
+            sides, slack = np.array([*sides, *aimed]), max(slack, drift)
+    outside = _outside(d, sides, slack, claim.shape, k)
+    return f"{where} {outside.why}" if outside else "", slack / max(float(np.max(np.abs(sides))), np.finfo(float).tiny)
 
 
 def _sides(field: Field, layer: Subject, k: str, dys: Sequence[Array], rng: np.random.Generator) -> tuple[Array | None, float]:
@@ -88,13 +96,8 @@ def _sides(field: Field, layer: Subject, k: str, dys: Sequence[Array], rng: np.r
     found: list[Array] = []
     slack, drawn = 0.0, 0
     while drawn < MOST_PAIRS:
-        for _ in range(PAIRS):
-            u = {name: direction(rng, layer.primals[name]) for name in layer.differentiable}
-            for sign in (1.0, -1.0):
-                limit, drift = _limit(field, layer, k, dys, u, sign, rng)
-                found += [limit] if limit is not None else []
-                slack = max(slack, drift)
-        drawn += PAIRS
+        more, drift = _seen(field, layer, k, dys, rng, PAIRS)
+        found, slack, drawn = found + more, max(slack, drift), drawn + PAIRS
         if len(found) < drawn:                         # fewer than half could be verified
             return None, slack
         different = _distinct(np.array(found), slack)
@@ -103,6 +106,22 @@ def _sides(field: Field, layer: Subject, k: str, dys: Sequence[Array], rng: np.r
         if 2 * different > len(found):                 # hardly any side was met twice: there are too many
             return None, slack
     return None, slack
+
+
+def _seen(field: Field, layer: Subject, k: str, dys: Sequence[Array], rng: np.random.Generator, pairs: int,
+          along: Array | None = None) -> tuple[list[Array], float]:
+    """Verified cotangents on either side of `pairs` random displacements, and their largest drift. `along`: where primal `k` moves above all."""
+    found, slack = [], 0.0
+    for _ in range(pairs):
+        u = {name: direction(rng, layer.primals[name]) for name in layer.differentiable}
+        if along is not None:
+            u = {name: AIM * t for name, t in u.items()}
+            u[k] = u[k] + scale(layer.primals[k]) * along / np.max(np.abs(along))
+        for sign in (1.0, -1.0):
+            limit, drift = _limit(field, layer, k, dys, u, sign, rng)
+            found += [limit] if limit is not None else []
+            slack = max(slack, drift)
+    return found, slack
 
 
 def _limit(field: Field, layer: Subject, k: str, dys: Sequence[Array], u: dict[str, Array], sign: float,
@@ -130,22 +149,29 @@ def _verified(field: Field, layer: Subject, k: str, d: Array, dys: Sequence[Arra
     return bool(abs(slopes[1] - dot(d, v)) <= noise)
 
 
-def _outside(d: Array, sides: Array, slack: float, where: str, shape: tuple[int, ...], k: str) -> str:
-    """Why `d` is no mixture: an entry beyond all sides, or a move in a direction in which all sides agree."""
+class Outside(NamedTuple):
+    """Why a claim is no mixture of the sides, and along what it lies outside."""
+    why: str
+    along: Array
+
+
+def _outside(d: Array, sides: Array, slack: float, shape: tuple[int, ...], k: str) -> Outside | None:
+    """An entry of `d` beyond all sides, or a move in a direction in which all sides agree; None if there is neither."""
     low, high = sides.min(axis=0) - slack, sides.max(axis=0) + slack
     beyond = np.maximum(low - d, d - high)
     at = int(np.argmax(beyond))
     if beyond[at] > 0:
         index = ", ".join(map(str, np.unravel_index(at, shape)))
-        return f"{where} {k}[{index}] is claimed as {d[at]:.6g}; on its sides it lies between {low[at] + slack:.6g} and {high[at] - slack:.6g}"
+        why = f"{k}[{index}] is claimed as {d[at]:.6g}; on its sides it lies between {low[at] + slack:.6g} and {high[at] - slack:.6g}"
+        return Outside(why, np.eye(1, len(d), at)[0])
     middle = sides.mean(axis=0)
     _, sizes, axes = np.linalg.svd(sides - middle, full_matrices=False)
     span = axes[sizes > slack + np.finfo(float).eps * sizes.max(initial=0.0) * len(d)]
     rest = d - middle - (d - middle) @ span.T @ span
     off = float(np.linalg.norm(rest))
     if off <= 4 * slack * np.sqrt(len(d)) + 1e-9 * np.linalg.norm(d):
-        return ""
-    return f"{where} the claim for {k} is no mixture of its sides: off by {off:.3g} where they all agree"
+        return None
+    return Outside(f"the claim for {k} is no mixture of its sides: off by {off:.3g} where they all agree", rest)
 
 
 def _less(a: Array, b: Array) -> Array:

@@ -25,13 +25,13 @@ def reading(seed: int, n: int = 20, bound: float = 1e-10, share: float = 0.5) ->
     x = rng.standard_normal(n) * 10 ** rng.uniform(-3, 3)
     d, v = rng.standard_normal(n), direction(rng, x)
     bound *= float(np.sum(np.abs(d * v)))               # a bound is never finer than the rounding of the inner product
-    return Reading(dot(d, v) + share * MARGIN * bound * rng.choice([-1, 1]), bound, v, d, x, float(np.max(np.abs(d) * scale(x))))
+    return Reading(dot(d, v) + share * MARGIN * bound * rng.choice([-1, 1]), bound, v, d, scale(x), float(np.max(np.abs(d) * scale(x))))
 
 
 def wrong_by(r: Reading, scaled: float, at: int) -> Reading:
     """One entry off by `scaled`, in units of how far its primal's entry may move; in the direction that adds to the residual."""
     d = r.d.copy()
-    d[at] += scaled / scale(r.x)[at] * np.sign(r.v[at]) * np.sign(r.claim - r.value or 1)
+    d[at] += scaled / r.steps[at] * np.sign(r.v[at]) * np.sign(r.claim - r.value or 1)
     return replace(r, d=d)
 
 
@@ -69,7 +69,7 @@ def test_a_factor_above_the_resolution_fails_and_one_below_the_limit_passes(seed
 def test_the_resolution_is_the_formula(seed: int) -> None:
     rs = [reading(seed + i, bound=10.0**-i) for i in range(8, 12)]
     found = judge(rs).resolution
-    assert found.entry == pytest.approx(min((MARGIN * r.bound + r.residual) / (SMALLEST * np.max(np.abs(r.d) * scale(r.x))) for r in rs))
+    assert found.entry == pytest.approx(min((MARGIN * r.bound + r.residual) / (SMALLEST * np.max(np.abs(r.d) * r.steps)) for r in rs))
     assert found.factor == pytest.approx(min((MARGIN * r.bound + r.residual) / abs(dot(r.d, r.v)) for r in rs))
 
 
@@ -92,7 +92,7 @@ def test_what_is_not_finite_fails() -> None:
 
 def test_a_zero_gradient_is_vacuous_and_judged_against_the_case() -> None:
     x, v = np.ones(4), np.array([0.7, -1.2, 0.9, 1.1])
-    r = Reading(1e-13, 1e-12, v, np.zeros(4), x, case=5.0)
+    r = Reading(1e-13, 1e-12, v, np.zeros(4), scale(x), case=5.0)
     found = judge([r])
     assert found.verdict is Verdict.PASS and found.vacuous and found.resolution.entry == pytest.approx((1e-11 + 1e-13) / 0.5 / 5.0)
     assert found.resolution.factor == np.inf and could_fail([r], np.random.default_rng(0))

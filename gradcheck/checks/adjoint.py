@@ -1,7 +1,7 @@
 """The adjoint identity, by finite differences."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
@@ -10,17 +10,21 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace as changed
 
-from ..diagnose import locate
+from .. import differences
+from ..diagnose import Looking, located, picture, telling
 from ..evidence import Evidence, Resolution, Sweep, Verdict
-from ..inner import Array, dot, eps_of, scale
+from ..inner import Array, direction, dot, dots, eps_of, scale
 from ..judge import Judgement, Reading, could_fail, judge
-from ..probes import Field, Measured, Probe, demand_of
-from ..rounding import spread
+from ..probes import MARGIN, Field, Measured, Probe, demand_of
+from ..rounding import kept, spread
 from ..subgradient import judge_kinks
 from ..subjects import Subject
 from . import check
 
 PROBES = 3                # joint directions; the chance that a multi-entry error hides from all of them is below 1e-4
+PARTINGS = 6              # ways to part a direction in two, before its slope is taken for a derivative's
+ADDITIVE = 0.1            # of a discrepancy: what the parts may miss the whole by, and leave it an error
+NEARER = (1e-5, 1e-8)     # of the steps: where features may lie that the usual ones jump over
 KINKED = "every output is at a kink or outside the domain here"
 
 
@@ -42,9 +46,31 @@ def adjoint(s: Subject) -> Iterator[Evidence]:
 
 @dataclass(frozen=True)
 class Probed:
-    """A measured probe and the cotangents that the layer claims for its upstream."""
+    """A measured probe and the cotangents that the layer claims for its upstream, at the primals `x`, which move by `steps`."""
     measured: Measured
     d: dict[str, Array | None]
+    x: Mapping[str, Array]
+    steps: Mapping[str, Array]
+
+    @cached_property
+    def claims(self) -> dict[str, Array]:
+        """The cotangents of the primals that the probe moves."""
+        return {k: _array(self.d[k], self.x[k]) for k in self.measured.probe.v}
+
+    @cached_property
+    def parts(self) -> dict[str, float]:
+        """⟨d, v⟩ of each."""
+        return dots(self.claims, self.measured.probe.v)
+
+    @cached_property
+    def shares(self) -> float:
+        """Σ |d v| over all of them: what the inner product's rounding is a fraction of."""
+        return sum(float(np.sum(np.abs(d * self.measured.probe.v[k]))) for k, d in self.claims.items())
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest scaled cotangent entry of the whole case."""
+        return max(float(np.max(np.abs(_array(d, self.x[k])) * self.steps[k], initial=0.0)) for k, d in self.d.items())
 
 
 @dataclass(frozen=True)
@@ -85,7 +111,7 @@ class Trial:
         for k in names:
             yield self.of_primal(k, joint)
 
-    def of_primal(self, k: str, joint: Sequence[Probed]) -> Evidence:
+    def of_primal(self, k: str, joint: Sequence[Probed], kinks: bool = True) -> Evidence:
         """The verdict on one primal: from the joint probes if they pass finely enough, else from probes of it alone."""
         probed, readings = list(joint), [self.reading(k, p) for p in joint]
         found = judge(readings)
@@ -99,7 +125,7 @@ class Trial:
                 found = judge(readings)
         worst = probed[readings.index(found.worst)]
         line = (self.failed if found.verdict is Verdict.FAIL else self.passed)(k, found, worst, readings)
-        return self.at_kinks(line) if any(p.measured.kinked for p in probed) and line.verdict is not Verdict.FAIL else line
+        return self.at_kinks(line) if kinks and any(p.measured.kinked for p in probed) and line.verdict is not Verdict.FAIL else line
 
     def at_kinks(self, line: Evidence) -> Evidence:
         """The evidence of the smooth part, joined by that of the output entries that have a kink at the point."""
@@ -110,18 +136,37 @@ class Trial:
             why = "the function jumps here, or has a feature sharper than any step"
             return _undecided(line, why) if line.reason == KINKED else changed(line, notes=(*line.notes, f"at {kinks.rough} outputs {why}"))
         if not kinks.judged:
-            return changed(line, notes=(*line.notes, "the kinks were not judged: several feed one output, or no side could be verified"))
+            return self.beside(line)
         passed = Verdict.PASS if line.reason == KINKED else line.verdict
         resolution = Resolution(entry=kinks.slack, factor=kinks.slack) if line.reason == KINKED else line.resolution
         marks = (*(m for m in line.marks if m != "vacuous" or line.reason != KINKED), "subgradient")
         return changed(line, verdict=passed, reason="" if passed is Verdict.PASS else line.reason, resolution=resolution, marks=marks,
                        notes=(*line.notes, f"{kinks.judged} kinks at the point: the claim is a mixture of their sides"))
 
+    def beside(self, line: Evidence) -> Evidence:
+        """The evidence where no side of a kink could be verified: too many meet, or the layer is wrong on the sides as well."""
+        moves = self.subject.rng("beside", line.primal)
+        x, reach = self.subject.primals, self.field.eps ** 0.25
+        near = {k: np.asarray(x[k] + reach * direction(moves, x[k]), x[k].dtype) for k in self.subject.differentiable}
+        trial = Trial(replace(self.subject, primals={**x, **near}))
+        found = trial.of_primal(line.primal, [trial.probed(f"beside {i}", [line.primal]) for i in range(self.probes)], kinks=False)
+        if found.verdict is Verdict.FAIL:
+            return changed(line, verdict=Verdict.FAIL, reason=f"beside the kink at the point {found.reason}", measured=found.measured, bound=found.bound)
+        return changed(line, notes=(*line.notes, "the kinks were not judged: several feed one output, or no side could be verified"))
+
     def probed(self, label: object, names: Sequence[str] | None = None) -> Probed:
         """Measure a random probe that moves `names`, then ask the layer for its cotangents."""
         rng = self.subject.rng("adjoint", label)
         measured = self.field.measure(self.field.probe(rng, names), rng)
-        return Probed(measured, self.claims(measured.probe.dy))
+        return self.heard(measured, self.claims(measured.probe.dy))
+
+    def heard(self, measured: Measured, d: dict[str, Array | None]) -> Probed:
+        return Probed(measured, d, self.subject.primals, self.steps)
+
+    @cached_property
+    def steps(self) -> dict[str, Array]:
+        """How far the entries of each primal may move."""
+        return {k: scale(self.subject.primals[k]) for k in self.subject.differentiable}
 
     def claims(self, dys: Sequence[Array]) -> dict[str, Array | None]:
         """The layer's own cotangents; its upstream in its own dtype."""
@@ -139,26 +184,51 @@ class Trial:
 
     def reading(self, k: str, p: Probed, spread: float = 0.0) -> Reading:
         """What a probe says of primal `k`: the bound covers the differences, the inner products and the backward's rounding."""
-        claims = {name: _array(p.d[name], self.subject.primals[name]) for name in p.measured.probe.v}
-        rest = {name: dot(d, p.measured.probe.v[name]) for name, d in claims.items() if name != k}
-        shares = sum(float(np.sum(np.abs(d * p.measured.probe.v[name]))) for name, d in claims.items())
-        case = max(float(np.max(np.abs(_array(d, x)) * scale(x), initial=0.0)) for d, x in ((p.d[name], self.subject.primals[name]) for name in p.d))
-        return Reading(p.measured.value - sum(rest.values()), p.measured.bound + max(self.eps * shares, spread),
-                       p.measured.probe.v[k], claims[k], self.subject.primals[k], case)
+        rest = sum(part for name, part in p.parts.items() if name != k)
+        return Reading(p.measured.value - rest, p.measured.bound + max(self.eps * p.shares, spread), p.measured.probe.v[k], p.claims[k], p.steps[k], p.largest)
 
     def spread(self, k: str, p: Probed) -> float:
         """How much ⟨d, v⟩ moves when all that the backward pass reads moves by one rounding; asked only before a FAIL."""
         v = p.measured.probe.v[k]
         moved = spread(self.subject, self.upstream(p.measured.probe.dy), k, lambda moved: abs(dot(moved, v)), self.subject.rng("spread", k))
-        # what forward kept is rounded as well, which no rounding of the inputs shows: 1 − y² where y is nearly 1
-        return max(moved, self.eps * sum(float(np.sum(np.abs(dy * y))) for dy, y in zip(p.measured.probe.dy, self.field.ys, strict=True)))
+        return max(moved, kept(p.measured.probe.dy, self.field.ys, self.eps))
+
+    def doubt(self, k: str, worst: Probed) -> str:
+        """Why a discrepancy may not be the layer's fault; "" if it is."""
+        if not self.confirmed(k, worst):
+            return "two measurements of the same direction disagree"
+        if not self.additive(k, worst):
+            return "the point is a kink: slopes along parts of a direction do not add up"
+        nearer = any(self.right_nearer(k, worst, zoom) for zoom in NEARER)
+        return "the claim is right on far smaller steps: the function has features finer than the usual ones" if nearer else ""
 
     def confirmed(self, k: str, worst: Probed) -> bool:
         """Whether the same direction fails again when measured with another ladder on smaller steps."""
         shorter = Probe({name: v / 3 for name, v in worst.measured.probe.v.items()}, worst.measured.probe.dy)
         again = self.field.measure(shorter, self.subject.rng("confirm", k), reach=0.5)
         d = worst.d if again.dropped + again.kinked == 0 else self.claims(again.probe.dy)
-        return judge([self.reading(k, Probed(again, d), self.spread(k, worst) / 3)]).verdict is Verdict.FAIL
+        return judge([self.reading(k, self.heard(again, d), self.spread(k, worst) / 3)]).verdict is Verdict.FAIL
+
+    def additive(self, k: str, worst: Probed) -> bool:
+        """Whether slopes along parts of the direction add up. The median of tied values has a slope along every line, and no derivative."""
+        m, rng = worst.measured, self.subject.rng("parts", k)
+        h = float(m.ladder.steps[-1])
+        rounding = differences.SIGMAS * float(np.linalg.norm(self.field.noise(m.probe))) / h
+        allowed = max(ADDITIVE * self.reading(k, worst).residual, MARGIN * rounding)
+        for _ in range(PARTINGS):
+            first = {name: rng.random(v.shape) < 0.5 for name, v in m.probe.v.items()}
+            parts = [{name: np.where(first[name] == side, v, 0) for name, v in m.probe.v.items()} for side in (True, False)]
+            whole, one, other = (self.field.short(Probe(v, m.probe.dy), h) for v in (m.probe.v, *parts))
+            if abs(one + other - whole) > allowed:
+                return False
+        return True
+
+    def right_nearer(self, k: str, worst: Probed, zoom: float) -> bool:
+        """Whether far smaller steps, finely enough, agree with the claim: then the function has features that the usual ones jump over."""
+        near = Probe({name: zoom * t for name, t in worst.measured.probe.v.items()}, worst.measured.probe.dy)
+        m = replace(self.field, zoom=zoom).measure(near, self.subject.rng("nearer", k, zoom), most=0.0)
+        r = self.reading(k, self.heard(m, worst.d))
+        return m.kinked == 0 and r.excess <= 1 and MARGIN * r.limit < zoom * self.reading(k, worst).residual and abs(r.value) > r.limit
 
     def failed(self, k: str, found: Judgement, worst: Probed, readings: Sequence[Reading]) -> Evidence:
         d, edge = worst.d[k], worst.measured.kinked > 0
@@ -167,20 +237,27 @@ class Trial:
             return _undecided(line, "the cotangent is not finite, and the point is a kink or the edge of the domain")
         if not np.isfinite(worst.measured.value):
             return _undecided(line, "the function is not finite along every direction tried")
-        if not self.confirmed(k, worst):
-            return _undecided(line, "two measurements of the same direction disagree")
+        if doubt := self.doubt(k, worst):
+            return _undecided(line, doubt)
         r = found.worst
         off = f"⟨d, v⟩ is {r.claim:.6g}, ⟨dy, J v⟩ is {r.value:.6g}: off by {r.residual:.3g}, a right claim by {r.limit:.0e} at most"
         reason = "no cotangent was returned, and it is not zero" if d is None else off if np.isfinite(d).all() else "the cotangent is not finite"
         return changed(line, verdict=Verdict.FAIL, reason=reason, marks=tuple(m for m in line.marks if m != "vacuous"))
 
     def located(self, e: Evidence) -> Evidence:
-        """A failure with its worst entries and the kind of mistake: the probe of its primal alone that exceeds its limit most is taken apart."""
-        if misfit(self.probed(0).d[e.primal], self.subject.primals[e.primal]):
-            return e
-        probed = max((self.probed(f"{e.primal} alone {i}", [e.primal]) for i in range(PROBES)), key=lambda p: self.reading(e.primal, p).excess)
-        place = locate(self.field, probed.measured.probe, e.primal, _array(probed.d[e.primal], self.subject.primals[e.primal]))
-        return changed(e, worst=place.worst, diagnosis=place.diagnosis, map=place.map)
+        """A failure with its worst entries and the kind of mistake: from this point seen whole, and others that tell the axes apart."""
+        trials = [self, *map(Trial, telling(self.subject))]
+        found = [picture(t.field, t.claims, t.subject.rng("picture")) for t in trials]
+        return located(e, found[0], [p for p in found[1:] if p], lambda: self.looking(e.primal))
+
+    def looking(self, k: str) -> Looking:
+        """The probe of primal `k` alone that exceeds its limit most, to be taken apart."""
+        return self.taken_apart(max((self.probed(f"{k} alone {i}", [k]) for i in range(PROBES)), key=lambda p: self.reading(k, p).excess), k)
+
+    def taken_apart(self, p: Probed, k: str) -> Looking:
+        """A probe, to be measured in parts of primal `k`."""
+        x = self.subject.primals[k]
+        return Looking(self.field, p.measured.probe, k, _array(p.d[k], x), lambda dys: _array(self.claims(dys)[k], x))
 
     def passed(self, k: str, found: Judgement, worst: Probed, readings: Sequence[Reading]) -> Evidence:
         line = self.line(k, found, worst, readings)

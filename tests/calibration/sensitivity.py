@@ -98,7 +98,9 @@ def jax_check_grads(p: Problem, fault: Fault, repeat: int) -> bool:
         x, W = map(jax.numpy.asarray, p.arrays)
         f = jax.custom_vjp(lambda W: jax.numpy.tanh(x @ W))
         f.defvjp(lambda W: (y := f(W), y), lambda y, dy: (jax.numpy.asarray(fault.spoil(p, np.array(x.T @ (dy * (1 - y**2))))),))
-        return _accepts(lambda: check_grads(f, (W,), order=1, modes=("rev",)))
+        accepted = _accepts(lambda: check_grads(f, (W,), order=1, modes=("rev",)))
+        jax.clear_caches()                             # every fault is another function: what was compiled for it serves no other
+        return accepted
 
 
 def autograd_check_grads(p: Problem, fault: Fault, repeat: int) -> bool:
