@@ -126,10 +126,10 @@ class Question:
         return {k: MARGIN * max((_gap(a, b[k]) for b in moved if k in b and b[k].shape == a.shape), default=0.0) for k, a in self.answer.items()}
 
 
-def shuffled(s: Subject, label: object) -> dict[str, Array]:
-    """Other primals of the same kind: the entries of each input in another order, real ones smaller by a quarter as well."""
+def shuffled(s: Subject, label: object, also: Iterable[str] = ()) -> dict[str, Array]:
+    """Other primals of the same kind: the entries of each input, and of `also`, in another order, real ones smaller by a quarter as well."""
     rng, primals = s.rng("shuffled", label), copied(s.primals)
-    return primals | {k: _other(rng, primals[k]) for k in s.inputs}
+    return primals | {k: _other(rng, primals[k]) for k in (*s.inputs, *also)}
 
 
 def _other(rng: np.random.Generator, x: Array) -> Array:

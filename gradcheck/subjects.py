@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 import numpy as np
 
+from .conventions import kept_to
 from .evidence import Array as Line
 from .evidence import Calls, Point
 from .law import Law, Shape
@@ -78,6 +79,7 @@ class Subject:
     stateful: Callable[[], Stateful] | None = None     # the shell as a tape, its parameters and noise those of the primals
     double: Callable[[], Tape] | None = None           # primals and upstream -> cotangents, and back: double backward, where there is one
     fewer: Mapping[str, Callable[[], Tape]] = field(default_factory=dict)     # ways to ask for fewer cotangents, in words
+    made: Callable[[], Tape] | None = None             # a tape of a layer constructed anew, where `tape` copies one: copies share nothing
     counter: Counter = field(default_factory=Counter)
 
     def __call__(self, primals: Arrays) -> tuple[Array, ...]:
@@ -129,6 +131,9 @@ class Family(Protocol):
     @property
     def modes(self) -> tuple[bool, ...]:
         """The values of `train` that make a difference, simplest first."""
+    @property
+    def contract(self) -> bool:
+        """Whether the checks of category `contract` may accuse its layers."""
     def law(self, options: Mapping[str, Any]) -> Law | None:
         """The law at these options; None where the inputs were given as arrays."""
     def fits(self, options: Mapping[str, Any], shapes: Sequence[Shape]) -> bool:
@@ -153,32 +158,6 @@ class Case:
     def subject(self, point: Point) -> Subject:
         """The layer at `point`."""
         return kept_to(replace(self.family.build(point), name=self.name, demand=self.demand, convention=self.convention, options=self.family.domains))
-
-
-def kept_to(s: Subject) -> Subject:
-    """The subject with its declared conventions undone, so that every check judges the derivative itself.
-
-    "batch mean": the parameters' cotangents are averaged over the first axis of the first input. Times that size they must
-    be the derivative, all of them: a layer that averages some and sums others fails.
-    """
-    if "batch mean" not in s.convention:
-        return s
-    return replace(s, tape=lambda: _Summed(s.tape(), s.inputs))
-
-
-@dataclass
-class _Summed:
-    """A tape whose parameters' cotangents are sums over the batch where the layer's are means."""
-    tape: Tape
-    inputs: tuple[str, ...]
-    n: int = 1
-
-    def forward(self, primals: Arrays) -> tuple[Array, ...]:
-        self.n = len(primals[self.inputs[0]])
-        return self.tape.forward(primals)
-
-    def backward(self, *dys: Array) -> dict[str, Array | None]:
-        return {k: d if d is None or k in self.inputs else d * self.n for k, d in self.tape.backward(*dys).items()}
 
 
 def copied(primals: Arrays) -> dict[str, Array]:

@@ -10,26 +10,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from gradcheck.checks import CHECKS, applicable
 from gradcheck.environment import environment
 from gradcheck.evidence import Evidence, Point
+from gradcheck.report.page import policy
 from gradcheck.runner import PROFILES, judge_check, undisturbed
 from gradcheck.strategies import points
 from gradcheck.subjects import Case, Subject
 
 try:
+    from . import confusion
     from .wild import UNSEEN, WILD
 except ImportError:                                        # run as a file, or by pytest, which puts this folder on the path
+    import confusion
     from wild import UNSEEN, WILD
 
 REPORTS = Path(__file__).parents[1] / "reports"
@@ -120,54 +126,46 @@ def summary(rows: Sequence[Row]) -> Row:
             **{f"twins rejected by torch, {mode}": sum(r["torch_twin"][mode] != "accepts" for r in rows) for mode in ("slow", "fast")}}
 
 
-PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>power of the battery</title>
-<style>
-:root { color-scheme: light dark; --line: #8885; --hit: #0a7d34; --own: #06c; --bad: #b3261e }
-@media (prefers-color-scheme: dark) { :root { --hit: #5dd28a; --own: #6cb2ff; --bad: #ff8a80 } }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem }
-table { border-collapse: collapse; font-size: 13px } caption { text-align: left; padding: .5em 0 }
-th, td { border-bottom: 1px solid var(--line); padding: .25em .4em; text-align: left; vertical-align: top }
-thead th.c { writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap }
-td.c { text-align: center } .hit { color: var(--hit) } .own { color: var(--own); font-weight: 700 } .bad { color: var(--bad); font-weight: 700 }
-small { opacity: .75 } div { overflow-x: auto }
-</style></head><body>
-<h1>Power of the battery</h1>
-<p>{{ s["defects"] }} re-expressed defects of {{ s["kinds"] }} classes: <strong>{{ s["seen by their check"] }}</strong> fail by the check that claims
-them. Of their corrected twins <strong>{{ s["twins accused"] }}</strong> are accused by any check.
-torch's gradcheck, on the same defects, rejects <strong>{{ s["rejected by torch, slow"] }}</strong> (slow) and
-<strong>{{ s["rejected by torch, fast"] }}</strong> (fast),
-and of the twins {{ s["twins rejected by torch, slow"] }} and {{ s["twins rejected by torch, fast"] }}.
-{{ s["checks with a defect that only they see"] }} of {{ s["checks"] }} checks have a defect that no other sees.</p>
-<div><table>
-<caption>● fails by this check; <span class="own">◆</span> this check claims the class; a defect with one mark is seen by that check alone.</caption>
-<thead><tr><th scope="col">class</th><th scope="col">defect</th>
-{% for c in battery %}<th class="c" scope="col">{{ c }}</th>{% endfor %}
-<th scope="col">torch slow</th><th scope="col">torch fast</th><th scope="col">twin</th></tr></thead><tbody>
-{% for r in rows %}
-<tr><th scope="row">{{ r.kind }}</th><td>{{ r.name }}<br><small>{{ r.what }} {{ r.reports }}</small></td>
-{% for c in battery %}<td class="c">{% if c == r.by and c in r.seen %}<span class="own" title="{{ c }}, which claims it">◆</span>
-{% elif c in r.seen %}<span class="hit" title="{{ c }}">●</span>{% elif c == r.by %}<span class="bad">missed</span>{% endif %}</td>{% endfor %}
-{% for m in ("slow", "fast") %}<td{% if r.torch[m] == "accepts" %} class="bad"{% endif %}>{{ r.torch[m] }}</td>{% endfor %}
-<td{% if r.twin %} class="bad"{% endif %}>{{ r.twin | join(", ") or "clean" }}</td></tr>
-{% endfor %}
-</tbody></table></div>
-<h2>Classes that are not judged here</h2><dl>{% for k, why in unseen.items() %}<dt>{{ k }}</dt><dd>{{ why }}</dd>{% endfor %}</dl>
-<h2>Where it ran</h2><p>{{ where }}</p></body></html>
-""")
+FAMILIES = {"A": "the formula is wrong", "B": "too small to be seen", "C": "another option, shape or mode", "D": "another size", "E": "another value",
+            "F": "another dtype", "G": "another place in memory", "H": "state, mutation, accumulation", "I": "randomness, memory, graph"}
+MODES = ("slow", "fast")
+HERE = Path(__file__).parent
+PAGE = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template("power.html")
+
+
+def page(rows: Sequence[Row], where: str, diagnosis: dict[str, Any] | None = None) -> str:
+    """The matrix as one HTML file, in the style of the reports, with what the diagnoses are worth."""
+    css = files("gradcheck.report").joinpath("templates/page.css").read_text("utf-8") + (HERE / "power.css").read_text("utf-8")
+    families = {letter: [r for r in rows if r["kind"].startswith(letter)] for letter in FAMILIES}
+    return PAGE.render(rows=rows, s=summary(rows), battery=BATTERY, unseen=UNSEEN, where=where, families={k: v for k, v in families.items() if v},
+                       titles=FAMILIES, modes=MODES, rejected=lambda family, m: sum(r["torch"][m] != "accepts" for r in family),
+                       css=Markup(css), policy=policy(css, ""), diagnosis=diagnosis)
+
+
+def diagnosed() -> dict[str, Any]:
+    """The numbers of tests/confusion.py."""
+    return confusion.summary(list(confusion.table()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("-j", type=int, default=1, help="processes")
-    with ProcessPoolExecutor(parser.parse_args().j, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(row, WILD))
+    jobs = parser.parse_args().j
+    found: dict[str, Row] = {}
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        told, waiting = pool.submit(diagnosed), {pool.submit(row, name): name for name in WILD}
+        for done in as_completed(waiting):
+            found[waiting[done]] = done.result()
+            print(f"{len(found)}/{len(WILD)} {waiting[done].replace('_', ' ')}", file=sys.stderr)
+        diagnosis = told.result()
+    rows = [found[name] for name in sorted(WILD, key=lambda name: [*FAMILIES].index(WILD[name].kind[0]))]
     numbers, here = summary(rows), environment()
     where = f"{here.platform}, Python {here.python}, " + ", ".join(f"{k} {v}" for k, v in here.versions.items())
     REPORTS.mkdir(exist_ok=True)
-    (REPORTS / "power.json").write_text(json.dumps({"summary": numbers, "rows": rows, "unseen": UNSEEN, "where": where}, indent=1, ensure_ascii=False))
-    (REPORTS / "power.html").write_text(PAGE.render(rows=rows, s=numbers, battery=BATTERY, unseen=UNSEEN, where=where))
-    for k, v in numbers.items():
+    whole = {"summary": numbers, "rows": rows, "diagnosis": diagnosis, "unseen": UNSEEN, "where": where}
+    (REPORTS / "power.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False))
+    (REPORTS / "power.html").write_text(page(rows, where, diagnosis))
+    for k, v in (numbers | {k: v for k, v in diagnosis.items() if isinstance(v, int)}).items():
         print(f"{k}: {v}")
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import warnings
 from typing import Any
 
@@ -28,8 +29,10 @@ def subject(case: Case, dtype: str = "float64") -> Subject:
 
 def world() -> dict[str, Any]:
     """All that is global and that a check might leave changed."""
-    return {"random": random.getstate(), "numpy": str(np.random.get_state(legacy=False)), "filters": list(warnings.filters), "errors": np.geterr(),
-            "functions": {k: vars(np)[k] for k in ("empty", "empty_like", "zeros", "copy")}, "print": np.get_printoptions()}
+    torch = getattr(sys.modules.get("torch"), "default_generator", None)
+    return {"random": random.getstate(), "numpy": str(np.random.get_state(legacy=False)), "torch": torch and torch.get_state().numpy().tobytes(),
+            "filters": list(warnings.filters), "errors": np.geterr(), "handler": np.geterrcall(), "print": np.get_printoptions(),
+            "functions": {k: vars(np)[k] for k in ("empty", "empty_like", "zeros", "copy")}}
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -42,6 +45,43 @@ def test_a_check_leaves_no_trace(layer: str, name: str) -> None:
     assert not [e for e in CHECKS[name].run(s) if e.verdict.bad]
     assert world() == before
     assert all(s.primals[k] is v and v.tobytes() == was for k, (v, was) in primals.items())
+
+
+class Remembering:
+    """A layer of its user's, with a weight, a generator and a history."""
+
+    def __init__(self) -> None:
+        self.W, self.dW, self.rng, self.calls = np.ones((3, 2)), np.zeros((3, 2)), np.random.default_rng(5), 0
+
+    def forward(self, x: Any) -> Any:
+        self.x, self.calls = x, self.calls + 1
+        self.mask = (self.rng.random(x.shape) < 0.5) * 2.0
+        return (x * self.mask) @ self.W
+
+    def backward(self, dy: Any) -> Any:
+        self.dW = (self.x * self.mask).T @ dy
+        return dy @ self.W.T * self.mask
+
+
+@pytest.mark.parametrize("name", [c.name for c in CHECKS.values() if c.default])
+def test_a_check_leaves_the_layer_that_it_was_given_as_it_was(name: str) -> None:
+    layer = Remembering()
+    layer.forward(np.ones((2, 3)))
+    before = {k: repr(v) for k, v in vars(layer).items()} | {"rng": str(layer.rng.bit_generator.state)}
+    x = np.arange(6.0).reshape(2, 3) + 0.5
+    given = x.tobytes()
+    gradcheck.check(layer, x, checks=[name], profile="quick")
+    assert {k: repr(v) for k, v in vars(layer).items()} | {"rng": str(layer.rng.bit_generator.state)} == before
+    assert x.tobytes() == given
+
+
+@pytest.mark.frameworks
+def test_no_check_moves_the_generator_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(3)
+    before = world()
+    gradcheck.check(Remembering, "n 3", profile="quick")
+    assert world() == before
 
 
 def test_a_layer_that_raises_leaves_no_trace_either() -> None:
@@ -102,6 +142,109 @@ def test_every_two_values_meet() -> None:
     assert len(rows) <= MOST
     assert all(any(r[a] == i and r[b] == j for r in rows) for a in domains for b in domains if a < b for i in domains[a] for j in domains[b])
     assert len(list(covering({"a": [1, 2], "b": [1, 2, 3]}))) == 6
+
+
+class Norm:
+    """Columns scaled by a weight; how its gradients are clipped, if they are, is a subclass' business."""
+    bound = 0.0
+
+    def __init__(self) -> None:
+        self.w, self.dw = np.ones(2), np.zeros(2)
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return np.sin(x) * self.w
+
+    def backward(self, dy: Any) -> Any:
+        self.dw = self.clipped((dy * np.sin(self.x)).sum(0))
+        return dy * self.w * np.cos(self.x)
+
+    def clipped(self, g: Any) -> Any:
+        return g * min(1.0, self.bound / (np.linalg.norm(g) + 1e-9)) if self.bound else g
+
+
+class Entries(Norm):
+    """Clips every entry."""
+
+    def clipped(self, g: Any) -> Any:
+        return np.clip(g, -self.bound, self.bound)
+
+
+class Largest:
+    """The largest of each row; `mode` says which of equal ones gets the gradient."""
+    mode = "first"
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x.max(1)
+
+    def backward(self, dy: Any) -> Any:
+        tied = self.x == self.x.max(1, keepdims=True)
+        first, last = tied & (tied.cumsum(1) == 1), tied & (tied[:, ::-1].cumsum(1)[:, ::-1] == 1)
+        return dy[:, None] * {"first": first, "last": last, "split": tied / tied.sum(1, keepdims=True)}[self.mode]
+
+
+class Identity:
+    """Hands on what it is given: the very array, or a copy."""
+    copies = False
+
+    def forward(self, x: Any) -> Any:
+        return x.copy() if self.copies else x
+
+    def backward(self, dy: Any) -> Any:
+        return dy.copy() if self.copies else dy
+
+
+class Rectifier:
+    """Works in its input, in its upstream, in both or in neither."""
+    where = ""
+
+    def forward(self, x: Any) -> Any:
+        y = np.maximum(x, 0, out=x if "x" in self.where else None)
+        self.open = y > 0
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        return np.multiply(dy, self.open, out=dy if "upstream" in self.where else None)
+
+
+DECLARED = [                # convention, what is declared, the check that holds to it, the layer, an attribute as declared and otherwise
+    ("clips", "to a norm of 5", "linear", Norm, "bound", 5.0, 4.0),
+    ("clips", "entries at 0.25", "linear", Entries, "bound", 0.25, 1.0),
+    ("clips", "to a norm of 5", "linear", Norm, "bound", 5.0, 0.0),
+    *(("ties", mode, "values", Largest, "mode", mode, other) for mode, other in (("first", "split"), ("last", "first"), ("split", "last"))),
+    ("alias", "view", "alias", Identity, "copies", False, True),
+    ("alias", "copy", "alias", Identity, "copies", True, False),
+    ("in place", "x", "pure", Rectifier, "where", "x", ""),
+    ("in place", "x", "pure", Rectifier, "where", "x", "x upstream"),
+    ("in place", "x, upstream", "pure", Rectifier, "where", "x upstream", "x"),
+]
+
+
+@pytest.mark.parametrize("row", DECLARED, ids=lambda row: f"{row[0]}: {row[1]}, not {row[-1]}")
+def test_a_declared_convention_is_verified_as_declared(row: tuple[Any, ...]) -> None:
+    convention, declared, by, layer, attribute, right, wrong = row
+
+    def judged(value: Any) -> Any:
+        made = type(layer.__name__, (layer,), {attribute: value})
+        return gradcheck.check(made, "n 2" if issubclass(layer, Norm) else "n d", convention={convention: declared})
+    assert judged(right)
+    found = judged(wrong).report().cases[0]
+    assert {r.check for r in found.rows if r.verdict is Verdict.FAIL} == {by}
+    assert found.convention == {convention: declared}
+
+
+def test_what_is_not_declared_is_judged_as_a_derivative() -> None:
+    clipping = gradcheck.check(type("Norm", (Norm,), {"bound": 5.0}), "n 2")
+    assert {r.check for r in clipping.report().cases[0].rows if r.verdict is Verdict.FAIL} >= {"linear"}
+    assert not gradcheck.check(type("Rectifier", (Rectifier,), {"where": "x"}), "n d", checks=["pure"])
+    assert gradcheck.check(type("Largest", (Largest,), {"mode": "split"}), "n d", checks=["values"])
+
+
+@pytest.mark.parametrize("convention", [{"gradients": "sum"}, {"ties": "random"}, {"alias": "yes"}, {"clips": "sometimes"}])
+def test_a_convention_that_cannot_be_is_refused(convention: dict[str, str]) -> None:
+    found = gradcheck.check(Identity, "n d", convention=convention, profile="quick").report().cases[0]
+    assert found.verdict is Verdict.ERROR and next(iter(convention.values())) in found.error
 
 
 @pytest.mark.parametrize("declared, verdict", [("add", Verdict.PASS), ("overwrite", Verdict.FAIL)])

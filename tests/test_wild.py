@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from power import BATTERY, PAGE, by_torch, judged, summary
+from power import BATTERY, by_torch, judged, page, summary
 from wild import UNSEEN, WILD
 
 from gradcheck.evidence import Verdict
@@ -38,6 +38,6 @@ def test_torch_sees_what_a_difference_sees() -> None:
 
 def test_the_page_shows_what_was_missed() -> None:
     told = {"slow": "accepts", "fast": "rejects"}
-    rows = [{"kind": "Z1", "name": "a <script>", "what": "", "by": "adjoint", "reports": "", "seen": [], "twin": ["pure"], "torch": told, "torch_twin": told}]
-    page = PAGE.render(rows=rows, s=summary(rows), battery=BATTERY, unseen=UNSEEN, where="here")
-    assert "missed" in page and "a &lt;script&gt;" in page and summary(rows)["twins accused"] == 1
+    rows = [{"kind": "A1", "name": "a <script>", "what": "", "by": "adjoint", "reports": "", "seen": [], "twin": ["pure"], "torch": told, "torch_twin": told}]
+    told_so = page(rows, "here")
+    assert "missed" in told_so and "a &lt;script&gt;" in told_so and "the formula is wrong" in told_so and summary(rows)["twins accused"] == 1

@@ -41,14 +41,19 @@ class Wild:
         return replace(self.make(wrong), name=f"{self.kind} {self.name.replace('_', ' ')}{'' if wrong else ', corrected'}")
 
 
-WILD: dict[str, Wild] = {}
+def collection() -> tuple[dict[str, Wild], Callable[..., Callable[[Make], Make]]]:
+    """An empty collection of defects, and the decorator (kind, by, reports) that adds one."""
+    found: dict[str, Wild] = {}
+
+    def claimed(kind: str, by: str, reports: str = "") -> Callable[[Make], Make]:
+        def register(make: Make) -> Make:
+            found[make.__name__] = Wild(make.__name__, kind, by, reports, make)
+            return make
+        return register
+    return found, claimed
 
 
-def wild(kind: str, by: str, reports: str) -> Callable[[Make], Make]:
-    def register(make: Make) -> Make:
-        WILD[make.__name__] = Wild(make.__name__, kind, by, reports, make)
-        return make
-    return register
+WILD, wild = collection()
 
 
 def pair(call: Callable[..., Any], pullback: Callable[..., Any], *, sizes: Mapping[str, tuple[int, int]] | None = None,
@@ -76,6 +81,12 @@ def upstream_ignored(wrong):
 def upstream_clipped(wrong):
     """Gradients are clipped inside the pullback, at a size that ordinary upstreams do not reach."""
     return pair(lambda p: np.tanh(p["x"]), lambda p, dy: {"x": (np.clip(dy, -50, 50) if wrong else dy) * (1 - np.tanh(p["x"]) ** 2)}, x="n d")
+
+
+@wild("A1", "linear", "gradients taken for noise below a threshold, by mechanism; the clipping above, the other way round")
+def small_upstreams_dropped(wrong):
+    """What is below 1e-4 is taken for zero, to save work."""
+    return pair(lambda p: np.tanh(p["x"]), lambda p, dy: {"x": np.where(abs(dy) < 1e-4 * wrong, 0, dy) * (1 - np.tanh(p["x"]) ** 2)}, x="n d")
 
 
 @wild("A2", "adjoint", "Liger-Kernel#968, #680, #1298")
@@ -115,6 +126,24 @@ class Averaging:
         n = max(1, len(dy))
         self.grads["W"], self.grads["b"] = self.x.T @ dy / n, dy.sum(0) / (1 if self.wrong else n)
         return dy @ self.params["W"].T
+
+
+class Loss:
+    """The mean of squares, whose backward takes no upstream."""
+    wrong = False
+
+    def forward(self, x):
+        self.x = x
+        return (x ** 2).mean()
+
+    def backward(self):
+        return 2 * self.x / (len(self.x) if self.wrong else self.x.size)
+
+
+@wild("A4", "adjoint", "hunkim/DeepLearningZeroToAll#173, of a loss")
+def a_loss_divided_by_its_rows(wrong):
+    """The loss is a mean over all entries, its gradient over the rows."""
+    return gradcheck.case(type("Loss", (Loss,), {"wrong": wrong}), "n d")
 
 
 @wild("A5", "adjoint", "jax#3213, #13048")
@@ -530,6 +559,26 @@ def the_last_block_is_dropped(wrong):
     return rows_of_blocks(lambda n: slice(n // 64 * 64 if wrong and n >= 64 else n))
 
 
+@wild("D1", "adjoint", "DeepSpeed#2636; tinygrad#9302, along another axis than the rows")
+def the_last_block_of_features_is_dropped(wrong):
+    """From 32 features on dW is computed in whole blocks of 32."""
+    def pull(p, dy):
+        d = p["x"].shape[1]
+        whole = d // 32 * 32 if wrong and d >= 32 else d
+        return {"x": dy @ p["W"].T, "W": np.concatenate([p["x"][:, :whole].T @ dy, np.zeros_like(p["W"][whole:])])}
+    return pair(lambda p: p["x"] @ p["W"], pull, x="n d", W="d k")
+
+
+@wild("D1", "batch", "attorch#18, under a sum over the rows")
+def the_last_block_of_a_sum_is_dropped(wrong):
+    """The gradient of a sum over the rows is written in whole blocks of 256."""
+    def pull(p, dy):
+        dx = dy * (1 - np.tanh(p["x"]) ** 2)
+        dx[len(dx) // 256 * 256 if wrong and len(dx) > 256 else len(dx):] = 0
+        return {"x": dx}
+    return pair(lambda p: np.tanh(p["x"]).sum(0), pull, x="n d")
+
+
 @wild("D2", "batch", "pytorch#28716, #177116")
 def another_kernel_from_a_size_on(wrong):
     """Right up to 768 rows."""
@@ -568,6 +617,29 @@ def a_product_divided_by_its_factor(wrong):
         others = [np.delete(x, i, 1).prod(1) for i in range(x.shape[1])]
         return {"x": dy[:, None] * (x.prod(1)[:, None] / x if wrong else np.stack(others, 1))}
     return pair(lambda p: p["x"].prod(1), pull, x="n d", sizes={"d": (1, 4)})
+
+
+class Scaled:
+    """y = w tanh x; the weight's gradient, taken from y, or from tanh x."""
+    wrong = False
+
+    def __init__(self):
+        self.params, self.grads = {"w": np.ones(3)}, {}
+
+    def forward(self, x):
+        self.a = np.tanh(x)
+        return self.params["w"] * self.a
+
+    def backward(self, dy):
+        w = self.params["w"]
+        self.grads["w"] = (dy * w * self.a).sum(0) / w if self.wrong else (dy * self.a).sum(0)
+        return dy * w * (1 - self.a ** 2)
+
+
+@wild("E2", "values", "tensorflow#3862, of a weight: layers that start from zero weights")
+def a_gradient_divided_by_its_weight(wrong):
+    """To save what forward computed, dw is found from y / w."""
+    return gradcheck.case(type("Scaled", (Scaled,), {"wrong": wrong}), "n 3")
 
 
 @wild("E3", "values", "tt-metal#55585; clab/dynet#1232; seantalts/stanli#144")
@@ -690,12 +762,12 @@ def a_count_that_is_full(wrong):
     return pair(lambda p: p["x"].max(1), pull, x="n d", sizes={"d": (4, 4)})
 
 
-@wild("F3", "dtype", "Liger-Kernel#1253; QwenLM/FlashQLA#28; cupy#1822; shrunk: 20 bits stand for bfloat16's 8")
+@wild("F3", "dtype", "Liger-Kernel#1253; QwenLM/FlashQLA#28; cupy#1822; shrunk: 18 bits stand for bfloat16's 8")
 def a_narrower_type_in_the_middle(wrong):
-    """A float32 intermediate loses its last four bits."""
+    """A float32 intermediate is rounded to six bits less."""
     def narrow(x):
-        return (x.view(np.int32) & ~15).view(np.float32) if wrong and x.dtype == np.float32 else x
-    return pair(lambda p: np.sin(p["x"]), lambda p, dy: {"x": dy * narrow(np.cos(p["x"]))}, x="n d")
+        return ((x.view(np.int32) + 32) & ~63).view(np.float32) if wrong and x.dtype == np.float32 else x
+    return pair(lambda p: np.sin(p["x"]), lambda p, dy: {"x": dy * narrow(np.cos(p["x"]))}, x="n d", sizes={"n": (4, 17), "d": (4, 17)})
 
 
 @wild("F4", "adjoint", "tensorflow#4859, #378; mlx#3433, #2178; tensor4all/tenferro-rs#556")
@@ -717,6 +789,16 @@ def flat(x: Array) -> Array:
 def upstream_taken_for_contiguous(wrong):
     """A kernel reads the upstream by its address."""
     return pair(lambda p: np.sin(p["x"]), lambda p, dy: {"x": flat(dy) * np.cos(p["x"]) if wrong and 0 not in dy.strides else dy * np.cos(p["x"])}, x="n d")
+
+
+@wild("G1", "layout", "torch/nn#345; FBGEMM#3006")
+def upstream_read_with_the_strides_of_x(wrong):
+    """Right as long as both lie alike, which they do in a test that makes them alike."""
+    def pull(p, dy):
+        x = p["x"]
+        alike = wrong and min(x.strides) > 0 and (x.flags.c_contiguous or x.flags.f_contiguous) and x.nbytes == dy.nbytes and dy.flags.forc
+        return {"x": (as_strided(dy, dy.shape, x.strides) if alike else dy) * np.cos(x)}
+    return pair(lambda p: np.sin(p["x"]), pull, x="n d")
 
 
 @wild("G2", "layout", "pytorch#180201, #182012, #180164")
@@ -838,6 +920,26 @@ class Reusing:
         return dy * np.cos(self.x)
 
 
+class Cumulative:
+    """Sums over the rows so far; a work array that is kept as long as it is large enough, or made anew."""
+    wrong, work = False, None
+
+    def forward(self, x):
+        return x.cumsum(0)
+
+    def backward(self, dy):
+        fits = self.wrong and self.work is not None and len(self.work) >= len(dy) and self.work.shape[1:] == dy.shape[1:]
+        self.work = self.work if fits else np.zeros_like(dy)
+        self.work[:len(dy)] = dy
+        return self.work[::-1].cumsum(0)[::-1][:len(dy)].copy()
+
+
+@wild("H6", "interleave", "torch/nn#792; bshillingford/autobw.torch#7, of a work array that has the last batch's size")
+def a_work_array_of_a_larger_batch(wrong):
+    """The rows of a larger batch before this one are summed as well."""
+    return gradcheck.case(type("Cumulative", (Cumulative,), {"wrong": wrong}), "n d")
+
+
 @wild("H7", "alias", "pytorch#119334; hpcaitech/Elixir#12; ooples/AiDotNet.Tensors#935")
 def an_output_is_used_again(wrong):
     """The next forward writes into the array that the last one returned."""
@@ -860,6 +962,50 @@ class Shared:
 def one_cache_for_all(wrong):
     """Two layers of a kind share what forward keeps; differences fill it with nearly the same numbers."""
     return gradcheck.case(type("Shared", (Shared,), {"wrong": wrong}), "n d")
+
+
+class Kept:
+    """y = x W with W transposed once and kept, or at every call."""
+    wrong, turned = False, None
+
+    def __init__(self):
+        self.params, self.grads = {"W": np.ones((3, 2))}, {}
+
+    def forward(self, x):
+        self.x = x
+        self.turned = self.turned if self.wrong and self.turned is not None else self.params["W"].T.copy()
+        return x @ self.params["W"]
+
+    def backward(self, dy):
+        self.grads["W"] = self.x.T @ dy
+        return dy @ self.turned
+
+
+@wild("H8", "interleave", "hpcaitech/Elixir#12, by mechanism: of a weight")
+def a_weight_kept_in_another_form(wrong):
+    """The transposed weight is that of the first call, whatever an optimizer has done since."""
+    return gradcheck.case(type("Kept", (Kept,), {"wrong": wrong}), "n 3")
+
+
+class Defaulted:
+    """Residuals in a dictionary: the default argument's, or one of its own."""
+    wrong = False
+
+    def __init__(self, cache={}):                          # noqa: B006
+        self.cache = cache if self.wrong else {}
+
+    def forward(self, x):
+        self.cache["x"] = x
+        return np.sin(x)
+
+    def backward(self, dy):
+        return dy * np.cos(self.cache["x"])
+
+
+@wild("H8", "interleave", "hpcaitech/Elixir#12, by mechanism: of a default argument")
+def one_default_argument_for_all(wrong):
+    """`def __init__(self, cache={})`: two layers fill one dictionary."""
+    return gradcheck.case(type("Defaulted", (Defaulted,), {"wrong": wrong}), "n d", options={})
 
 
 @wild("H10", "batch", "huggingface/transformers#34191, #35438, #37197; OpenNMT-py#2209")

@@ -43,7 +43,24 @@ CHECKS: dict[str, Check] = {}
 
 def check(category: Category, *, since: str, applies: Callable[[Subject], bool] = lambda s: True, default: bool = True,
           explain: Explain | None = None) -> Callable[[Run], Run]:
-    """Register a check under its function's name. Errors: ValueError if the name is taken or the docstring missing."""
+    """Register a check under its function's name: a generator of Evidence for one Subject.
+
+    category: "contract" accuses only layers that promise it. applies: whether it makes sense for a subject. default: whether a run has it
+    unasked. explain: adds to a failure where it is and of what kind.
+    Errors: ValueError if the name is taken or the docstring missing.
+
+    >>> import gradcheck, numpy as np
+    >>> @gradcheck.register_check("gradient", since="0.1.0", default=False)
+    ... def finite(s):
+    ...     \"\"\"J'dy is finite. Cannot see: wrong values. How to fix: look for a division by zero.\"\"\"
+    ...     d = s.pullback(s.primals, [np.ones_like(y) for y in s(s.primals)])
+    ...     for name in s.differentiable:
+    ...         fine = np.isfinite(d[name]).all()
+    ...         yield gradcheck.Evidence(check="finite", primal=name, verdict=gradcheck.Verdict.PASS if fine else gradcheck.Verdict.FAIL)
+    >>> from layers import Dense
+    >>> gradcheck.check(Dense, checks=["finite"], profile="quick").verdict
+    <Verdict.PASS: 'pass'>
+    """
     def register(run: Run) -> Run:
         name = run.__name__
         if name in CHECKS or not run.__doc__:

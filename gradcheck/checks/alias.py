@@ -16,7 +16,8 @@ def alias(s: Subject) -> Iterator[Evidence]:
     """An output or cotangent that was returned is the same bits after the layer was called again, forward and backward.
 
     Sees a work array that is handed out and used again. Gradients that a protocol publishes in a dictionary are meant to
-    change and are not judged. Memory that is shared with an input, as in `Flatten`, is noted: it is no error.
+    change and are not judged. Memory that is shared with an input, as in `Flatten`, is noted: it is no error, unless the
+    convention "alias" declares a "copy"; a "view" that is declared must be one.
     Cannot see: an array that the caller changes. How to fix: return a new array, or a copy of the work array.
     """
     a, b = Question.at(s, "alias"), Question.at(s, "alias again", shuffled(s, "alias"))
@@ -34,3 +35,7 @@ def alias(s: Subject) -> Iterator[Evidence]:
     shared = [f"{k} shares memory with {n}" for k, v in held.items() for n, x in lent.items() if np.may_share_memory(v, x)]
     changed = [k for k, v in held.items() if v.tobytes() != before[k].tobytes()]
     yield found("alias", "returned", (f"{k} changed after it was returned, when the layer was called again" for k in changed), shared)
+    if declared := s.convention.get("alias"):
+        views = [f"output {i + 1} shares memory with {k}" for i, y in enumerate(ys) for k in s.inputs if np.may_share_memory(y, given[k])]
+        missing = ["no output shares memory with an input, and the convention declares a view"] * (not views)
+        yield found("alias", "outputs", missing if declared == "view" else [f"{v}, and the convention declares a copy" for v in views])

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 import numpy as np
 
@@ -9,11 +10,12 @@ from ..answers import Answer, Question, ask, attempt, cotangent, found
 from ..evidence import Evidence
 from ..inner import Array, scale
 from ..rounding import DRAWS, jittered
-from ..subjects import Subject
+from ..subjects import Subject, seed_of
 from . import check
 
 FACTOR = 3.0              # an error's RMS over that of the rounding that explains it: layers compute in several steps, each of which rounds
 
+OTHERS = 4                # draws of other values on suspicion: a narrow type is one everywhere, a cancellation here and there
 TELLING = 0.1             # least size of all cotangents beside that of the values: below it they are what is left of a cancellation
 
 
@@ -22,22 +24,43 @@ def dtype(s: Subject) -> Iterator[Evidence]:
     """RMS(J′dy in float32 − J′dy in float64) ≤ 3 RMS(what one rounding of all that is read changes), at the same numbers.
 
     The mean square over the entries shows what no single entry does: float16 in the middle of a float32 layer, a sum that
-    stalls, a counter that is full. It is asked at the points of low precision, and must fail at two of them to count.
+    stalls, a counter that is full. It is asked at the points of low precision, and must fail at other values of the same
+    sizes too, and at two points, to count: a cancellation inside the layer loses as many bits at a single one.
     Cannot see: what is wrong alike in both precisions; whether the dtype is kept (`shapes`).
     How to fix: look for a cast, for a literal with a dtype, for an accumulator narrower than what it sums.
     """
     low = Question.at(s, "dtype")
+    errors, why = _errors(s, low)
+    if why:
+        yield found("dtype", "cotangents", [], [f"not judged: {why}"])
+    for k, error in errors.items():
+        beyond = error > _allowed(low.answer[k].size) and np.median([e.get(k, 0.0) for e in _elsewhere(s)] or [error]) > _allowed(OTHERS * low.answer[k].size)
+        yield found("dtype", k, [f"the RMS of {k}'s error is {error:.3g} times that of the rounding that explains it"] * bool(beyond))
+
+
+def _allowed(size: int) -> float:
+    """The mean square of few entries scatters widely."""
+    return float(FACTOR * (1 + 2 / np.sqrt(max(1, size))))
+
+
+def _elsewhere(s: Subject) -> Iterator[dict[str, float]]:
+    """The errors at other values of the same sizes and options; nothing where there are none."""
+    if s.rebuild is not None:
+        others = [s.at(seed=seed_of(s.point.seed, "dtype", i) % 2**32) for i in range(OTHERS)]
+        yield from (_errors(there, Question.at(there, "dtype"))[0] for there in others)
+
+
+def _errors(s: Subject, low: Question) -> tuple[dict[str, float], str]:
+    """The RMS error of every array of the answer, in units of what one rounding of all that is read changes; or why there is none."""
     wide, refused = attempt(Question(s, {k: _wide(x) for k, x in low.primals.items()}, tuple(map(_wide, low.dys))).ask)
     if refused:
-        yield found("dtype", "float64", [], [f"float64 is refused, so there is nothing to compare with: {refused}"])
-        return
+        return {}, f"float64 is refused, so there is nothing to compare with: {refused}"
     if _size(s, low) < TELLING * sum(float(np.sum(np.abs(dy * low.answer[k]))) for dy, k in zip(low.dys, low.answer, strict=False)):
-        yield found("dtype", "cotangents", [], ["not judged: they are small beside the values, whose rounding is theirs"])
-        return
+        return {}, "they are small beside the values, whose rounding is theirs"
     rng = s.rng("dtype")
     roundings = [ask(s, {k: jittered(rng, x) for k, x in low.primals.items()}, [jittered(rng, dy) for dy in low.dys]) for _ in range(DRAWS)]
-    for k in (k for k, a in low.answer.items() if k in wide and wide[k].shape == a.shape):
-        yield found("dtype", k, _wrong(k, low.answer, wide, roundings, float(np.finfo(s.point.dtype).eps)))
+    eps = float(np.finfo(s.point.dtype).eps)
+    return {k: _error(k, low.answer, wide, roundings, eps) for k, a in low.answer.items() if k in wide and wide[k].shape == a.shape}, ""
 
 
 def _size(s: Subject, q: Question) -> float:
@@ -46,12 +69,10 @@ def _size(s: Subject, q: Question) -> float:
                and d.shape == s.primals[k].shape)
 
 
-def _wrong(k: str, low: Answer, wide: Answer, roundings: list[Answer], eps: float) -> Iterator[str]:
+def _error(k: str, low: Answer, wide: Answer, roundings: list[Answer], eps: float) -> float:
     error, size = _rms(low[k], wide[k]), _rms(wide[k], np.zeros_like(wide[k]))
-    factor = FACTOR * (1 + 2 / np.sqrt(max(1, low[k].size)))                  # the mean square of few entries scatters widely
-    allowed = factor * max(eps / 2 * size, float(np.sqrt(np.mean([_rms(r[k], low[k]) ** 2 for r in roundings if k in r]))))
-    if error > allowed:
-        yield f"the RMS of {k}'s error is {error:.3g}, {error / (eps * size):.3g} roundings of its RMS; {allowed / (eps * size):.3g} are explained"
+    rounding = max(eps / 2 * size, float(np.sqrt(np.mean([_rms(r[k], low[k]) ** 2 for r in roundings if k in r]))))
+    return error / rounding if rounding else inf if error else 0.0
 
 
 def _rms(a: Array, b: Array) -> float:

@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 
-from ..diagnose import SMALL, Looking, diagnose
+from ..diagnose import SMALL, Picture, recognise
 from ..evidence import Evidence, Verdict
 from ..subjects import Subject
 from . import check
@@ -28,9 +28,10 @@ def jacobian(s: Subject) -> Iterator[Evidence]:
         if d is None or misfit(d, s.primals[k]):
             yield Evidence(check="jacobian", primal=k, verdict=Verdict.FAIL, reason=misfit(d, s.primals[k]) or "no cotangent was returned", measured=inf)
             continue
-        look = Looking(trial.field, probed.measured.probe, k, d)
+        look = trial.taken_apart(probed, k)
         entries = [look.entry(i) for i in np.ndindex(d.shape)]
         wrong = [e for e in entries if look.is_wrong(e)]
         largest = max((abs(e.claimed - e.numeric) for e in entries), default=0.0)
         yield Evidence(check="jacobian", primal=k, verdict=Verdict.FAIL if wrong else Verdict.PASS, measured=largest, probes=len(entries),
-                       bound=10 * max((e.bound for e in entries), default=0.0), worst=tuple(wrong[:5]), diagnosis=diagnose(entries, wrong, s.point.sizes))
+                       bound=10 * max((e.bound for e in entries), default=0.0), worst=tuple(wrong[:5]),
+                       diagnosis=recognise([Picture.of_entries(k, s.primals[k], entries, s.point.sizes)], k).sentence if wrong else "")

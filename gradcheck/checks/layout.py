@@ -1,11 +1,12 @@
 """The numbers do not depend on how arrays lie in memory."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..answers import Answer, Question, ask, attempt, found
+from ..answers import ROUNDINGS, Question, ask, attempt, found
 from ..evidence import Evidence
 from ..inner import Array
 from ..subjects import Subject
@@ -17,26 +18,52 @@ def layout(s: Subject) -> Iterator[Evidence]:
     """f and J′ of the same numbers are the same, within rounding, however these numbers lie in memory.
 
     Every primal and the upstream come in Fortran order, as every second entry of a larger array, with negative strides,
-    read-only, at an odd address; inputs and upstream also with stride 0, as `y.sum()` hands its upstream back.
-    Sees `reshape`, `ravel("K")`, `as_strided` and raw buffers that take an array for contiguous.
+    read-only, at an odd address; inputs and upstream also with stride 0 along the first axis, or along all of them, as
+    `y.sum()` hands its upstream back. All arrays lie so, or at some points the primals alone, at others the upstream alone.
+    Sees `reshape`, `ravel("K")`, `as_strided` and raw buffers that take an array for contiguous, and an upstream that is
+    read with the strides of an input.
     Cannot see: a layer that copies what it is given, then errs. A layer that refuses a layout in words is noted, and
     accused only if it promises the contract.
     How to fix: take strides from the array, not from its shape, or start with `np.ascontiguousarray`.
     """
-    plain = Question.at(s, "layout")
-    for name, lay in LAYOUTS.items():
-        yield _evidence(s, name, plain, lambda lay=lay: ask(s, {k: lay(x) for k, x in plain.primals.items()}, [lay(dy) for dy in plain.dys]))   # type: ignore[misc]
-    alike = Question(s, {k: _level(x) if k in s.inputs else x for k, x in plain.primals.items()}, tuple(map(_level, plain.dys)))
-    yield _evidence(s, "stride 0", alike, lambda: ask(s, {k: _flat(x) if k in s.inputs else np.copy(x) for k, x in alike.primals.items()},
-                                                      [_flat(dy) for dy in alike.dys]))
+    plain, whose = Question.at(s, "layout"), s.rng("layout")
+    for name, way in LAYOUTS.items():
+        alone = ALONE[int(whose.integers(len(ALONE)))]
+        yield _judged(s, name, [_departures(plain, way, *who) for who in (("primals", "upstream"), alone)])
 
 
-def _evidence(s: Subject, name: str, plain: Question, asked: Callable[[], Answer]) -> Evidence:
-    answer, refused = attempt(asked)
-    if not refused:
-        return found("layout", name, plain.departures(answer))
-    said = f"arrays of this layout are refused: {refused}"
-    return found("layout", name, [said] if s.facts.contract else [], [] if s.facts.contract else [said])
+@dataclass(frozen=True)
+class Way:
+    """How an array lies in memory: `lay` puts it there; where that changes numbers, `level` gives those that it has then."""
+    lay: Callable[[Array], Array]
+    level: Callable[[Array], Array] | None = None
+
+
+Told = tuple[list[str], str]          # what departs, and what the layer raised instead
+
+
+def _departures(plain: Question, way: Way, *whose: str) -> Told:
+    """What a layer answers when these arrays lie so, against the same numbers in ordinary arrays."""
+    s = plain.subject
+    chosen = [k for k in plain.primals if "primals" in whose and (way.level is None or k in s.inputs)]
+    level = way.level or np.copy
+    same = plain if way.level is None else Question(s, {**plain.primals, **{k: level(plain.primals[k]) for k in chosen}},
+                                                    tuple(level(dy) if "upstream" in whose else dy for dy in plain.dys))
+    primals = {k: way.lay(x) if k in chosen else np.copy(x) for k, x in same.primals.items()}
+    answer, refused = attempt(lambda: ask(s, primals, [way.lay(dy) if "upstream" in whose else np.copy(dy) for dy in same.dys]))
+    wrong = [] if refused else same.departures(answer, slack=lambda k: 0.0 if way.level is None else _alike(same) * same.room(k))
+    return [w if len(whose) > 1 else f"with the {whose[0]} alone, {w}" for w in wrong], refused
+
+
+def _alike(q: Question) -> float:
+    """Equal addends round alike, and how many are summed one by one is a matter of strides: that many roundings, in units of the usual room."""
+    return max(x.size for x in (*q.primals.values(), *q.dys)) / ROUNDINGS
+
+
+def _judged(s: Subject, name: str, told: Sequence[Told]) -> Evidence:
+    wrong = [w for departing, _ in told for w in departing]
+    said = [f"arrays of this layout are refused: {refused}" for _, refused in told[:1] if refused]
+    return found("layout", name, wrong + said * s.facts.contract, [] if s.facts.contract else said)
 
 
 def _sliced(x: Array) -> Array:
@@ -65,15 +92,6 @@ def _misaligned(x: Array) -> Array:
     return odd
 
 
-LAYOUTS: dict[str, Callable[[Array], Array]] = {
-    "Fortran order": lambda x: np.array(x, order="F"),
-    "every second entry": _sliced,
-    "negative strides": _reversed,
-    "read-only": _read_only,
-    "odd address": _misaligned,
-}
-
-
 def _level(x: Array) -> Array:
     """The array with every row equal to its first; integers, which may index, as they are."""
     return np.array(np.broadcast_to(x[:1], x.shape)) if x.ndim and x.dtype.kind == "f" and len(x) else np.copy(x)
@@ -82,3 +100,25 @@ def _level(x: Array) -> Array:
 def _flat(x: Array) -> Array:
     """The same numbers with stride 0 along the first axis."""
     return np.broadcast_to(x[:1], x.shape) if x.ndim and x.dtype.kind == "f" and len(x) else np.copy(x)
+
+
+def _constant(x: Array) -> Array:
+    """The array with every entry equal to its first."""
+    return np.full_like(x, x.flat[0]) if x.size and x.dtype.kind == "f" else np.copy(x)
+
+
+def _one(x: Array) -> Array:
+    """The same numbers with stride 0 along all axes."""
+    return np.broadcast_to(x.ravel()[:1].reshape(()), x.shape) if x.size and x.dtype.kind == "f" else np.copy(x)
+
+
+ALONE = (("primals",), ("upstream",))
+LAYOUTS = {
+    "Fortran order": Way(lambda x: np.array(x, order="F")),
+    "every second entry": Way(_sliced),
+    "negative strides": Way(_reversed),
+    "read-only": Way(_read_only),
+    "odd address": Way(_misaligned),
+    "stride 0": Way(_flat, _level),
+    "stride 0 throughout": Way(_one, _constant),
+}

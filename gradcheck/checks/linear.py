@@ -1,56 +1,94 @@
 """The pullback is linear in its upstream."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 
 import numpy as np
 
+from ..answers import found
+from ..conventions import SMALL, bound_of
 from ..evidence import Evidence, Verdict
-from ..inner import Array, eps_of, upstream
+from ..inner import Array, eps_of, scale, upstream
 from ..probes import MARGIN
-from ..rounding import spread
+from ..rounding import kept, spread
 from ..subjects import Subject
 from . import check
 from .adjoint import misfit
 
 POWER = -4.0              # a power of two: sums and products scale by it without rounding
-GENERAL = (-1.7, 1e3)     # negative, and large enough to pass any clipping
+GENERAL = (-1.7, 1e3)     # negative, and large enough to pass most clipping
+EXTREMES = {8: 2.0 ** 40, 4: 2.0 ** 20, 2: 2.0 ** 4}      # by bytes of an entry: large to pass any clipping, its inverse below any threshold
+CLIPPED = 1e-3            # relative: how well a bound is met, for layers that add an epsilon to a norm
 ROUNDINGS = 64.0          # of the largest entry, per square root of the entries summed; a wrong pullback is off by its own size
 
 
 @check("gradient", since="0.1.0", applies=lambda s: bool(s.differentiable) and s.facts.upstream)
 def linear(s: Subject) -> Iterator[Evidence]:
-    """J′(a·u + b·v) = a·J′u + b·J′v, and J′0 = 0, for negative and large a, b.
+    """J′(a·u + b·v) = a·J′u + b·J′v, and J′0 = 0, for negative, very large and very small a, b.
 
-    First with a = −4, where sums and products scale to the bit; then with general a, b within rounding. Calls no
-    differences. Sees an upstream that is ignored, squared, clipped, taken in absolute value, or used in one entry only.
+    First with a = −4 and a = 2^±40 (2^±20 in float32), where sums and products scale to the bit; then with general a, b
+    within rounding. Calls no differences. Sees an upstream that is ignored, squared, clipped, cut off below a threshold,
+    taken in absolute value, or used in one entry only.
     Cannot see: a linear map that is the wrong one (`adjoint` does).
     How to fix: a pullback multiplies by the upstream; look for a branch, a clip or a power of it. Gradient clipping
-    belongs to the optimizer; where it is meant, declare the convention "clips".
+    belongs to the optimizer; where it is meant, declare the convention "clips": for a very large upstream the largest entry
+    of what is clipped, or its norm, must then be the bound that is declared.
     """
     rng, ys = s.rng("linear"), s(s.primals)
     u, v = upstream(rng, ys), upstream(rng, ys)
     a, b = GENERAL
+    powers = _powers(ys, "clips" in s.convention)
     both = [_times(a, x) + _times(b, z) for x, z in zip(u, v, strict=True)]
-    pulled = [s.pullback(s.primals, dys) for dys in (u, v, [_times(POWER, x) for x in u], [_times(0, x) for x in u], both)]
+    with np.errstate(all="ignore"):
+        pulled = [s.pullback(s.primals, dys) for dys in (u, v, both, *([_times(c, x) for x in u] for c in (0.0, *powers)))]
     rounding = ROUNDINGS * eps_of([s.primals[k] for k in s.differentiable]) * np.sqrt(sum(y.size for y in ys))
     for k in s.differentiable:
         def measured(k: str = k) -> float:
             """Of the three pullbacks that are compared: one of them may be zero by luck, to the bit, where the others are rounding."""
-            return sum(c * spread(s, dys, k, _largest, s.rng("linear", k)) for c, dys in ((abs(a), u), (abs(b), v), (1.0, both)))
-        yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], rounding, measured)
+            eps, size = eps_of([s.primals[k]]), float(np.median(scale(s.primals[k])))
+            return sum(c * max(spread(s, dys, k, _largest, s.rng("linear", k)), kept(dys, ys, eps) / size)
+                       for c, dys in ((abs(a), u), (abs(b), v), (1.0, both)))
+        yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], powers, rounding, measured)
+    if "clips" in s.convention:
+        yield found("linear", "clips", _clipped(s, u, pulled[0]))
 
 
-def _evidence(k: str, x: Array, pulled: list[Array | None], rounding: float, measured: Callable[[], float]) -> Evidence:
+def _clipped(s: Subject, u: Sequence[Array], unclipped: Mapping[str, Array | None]) -> Iterator[str]:
+    """What is clipped at a very large upstream, and not to the bound that is declared: of every entry, of each array's norm, or of the norm of all."""
+    bound, large = bound_of(s.convention), 2.0 ** 30
+    pulled = s.pullback(s.primals, [_times(large / SMALL, dy) for dy in u])
+    clipped = [d * SMALL for k in s.differentiable if (d := pulled.get(k)) is not None and (here := unclipped.get(k)) is not None
+               and _largest(here) and _largest(d * SMALL / large - here) > CLIPPED * _largest(here)]
+    sizes = [[_largest(d) for d in clipped], [float(np.linalg.norm(d)) for d in clipped], [float(np.sqrt(sum(np.sum(np.square(d)) for d in clipped)))]]
+    if clipped and not any(np.allclose(size, bound, rtol=CLIPPED) for size in sizes):
+        yield f"clipping to {bound:g} is declared; the largest entries are {_text(sizes[0])}, the norms {_text(sizes[1])}, together {sizes[2][0]:.4g}"
+    if not clipped:
+        yield f"clipping to {bound:g} is declared, and an upstream of {large:g} is not clipped"
+
+
+def _text(sizes: Sequence[float]) -> str:
+    return ", ".join(f"{size:.4g}" for size in sizes)
+
+
+def _powers(ys: Sequence[Array], clips: bool) -> tuple[float, ...]:
+    """Powers of two by which the upstream of these outputs may be multiplied: a negative one, a very large and a very small one."""
+    if clips:
+        return (POWER,)
+    most = EXTREMES.get(min((np.finfo(y.dtype).dtype.itemsize for y in ys if y.dtype.kind in "fc"), default=8), EXTREMES[8])
+    return POWER, most, 1 / most
+
+
+def _evidence(k: str, x: Array, pulled: list[Array | None], powers: Sequence[float], rounding: float, measured: Callable[[], float]) -> Evidence:
     if any(d is None or misfit(d, x) for d in pulled):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="a cotangent is missing or mis-shaped: see `shapes`")
     if not all(np.isfinite(d).all() for d in pulled[:2] if d is not None):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="the cotangent is not finite here: see `adjoint` and `values`")
-    at_u, at_v, at_power, at_zero, at_both = (np.asarray(d, np.result_type(d, np.float64)) for d in pulled if d is not None)
-    a, b = GENERAL
+    at_u, at_v, at_both, at_zero, *at_powers = (np.asarray(d, np.result_type(d, np.float64)) for d in pulled if d is not None)
+    at_power, (a, b) = at_powers[0], GENERAL
     gaps: Mapping[str, tuple[float, float]] = {
-        f"J′({POWER:g}u) = {POWER:g} J′u": (_largest(at_power - POWER * at_u), rounding * _largest(POWER * at_u)),
+        **{f"J′({c:.4g}u) = {c:.4g} J′u": (_largest(at / c - at_u), rounding * _largest(at_u))
+           for c, at in zip(powers, at_powers, strict=True) if _normal(c * at_u, x)},
         "J′0 = 0": (_largest(at_zero), 0.0),
         f"J′({a:g}u + {b:g}v) = {a:g} J′u + {b:g} J′v": (_largest(at_both - a * at_u - b * at_v), rounding * (_largest(a * at_u) + _largest(b * at_v))),
     }
@@ -61,6 +99,12 @@ def _evidence(k: str, x: Array, pulled: list[Array | None], rounding: float, mea
     return Evidence(check="linear", primal=k, verdict=Verdict.FAIL if failed else Verdict.PASS, measured=gap, bound=bound,
                     reason=f"{said} is off by {gap:.3g}, rounding allows {bound:.1g}" if failed else "",
                     diagnosis=_kind(at_u, at_power) if failed else "", marks=("vacuous",) if not at_u.any() and not at_v.any() else ())
+
+
+def _normal(d: Array, x: Array) -> bool:
+    """Whether the largest entries are far from overflow and from underflow in the primal's dtype."""
+    known = np.finfo(x.dtype)
+    return bool(known.tiny / known.eps < _largest(d) < known.max * known.eps)
 
 
 def _kind(at_u: Array, at_power: Array) -> str:

@@ -1,12 +1,14 @@
 """Nothing that the layer is given is changed."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ..answers import Question, forward, found
 from ..evidence import Evidence, Verdict
-from ..inner import Array, upstream
+from ..inner import Array
 from ..subjects import Subject, copied
 from . import check
 
@@ -16,25 +18,41 @@ def pure(s: Subject) -> Iterator[Evidence]:
     """Inputs, parameters and upstream are the same bits after forward and after backward.
 
     A layer that writes into an array of its caller's spoils another layer that saved it, though its own gradient is right.
+    The convention "in place" names arrays that it overwrites on purpose ("upstream" is one): then its result lies there.
     Cannot see: arrays that are returned and written later (`alias`), nor what a layer keeps to itself.
     How to fix: write into an array that was made in this call; `x = x + b` where `x += b` stood.
     """
-    given, tape = copied(s.primals), s.tape()
-    s.counter.forward, s.counter.backward = s.counter.forward + 1, s.counter.backward + 1
+    given, tape, lent = copied(s.primals), s.tape(), declared(s)
     before = copied(given)
-    ys = tape.forward(given)
-    yield _evidence("forward", _changed(before, given))
-    dys = upstream(s.rng("pure"), [np.copy(y) for y in ys])
-    handed = {f"the upstream of output {i + 1}": dy for i, dy in enumerate(dys)}
-    kept = copied(handed)
-    before = copied(given)
-    tape.backward(*handed.values())
-    yield _evidence("backward", [*_changed(before, given), *_changed(kept, handed)])
+    ys = forward(s, tape, given)
+    kept = [k for k in before if k not in lent]
+    yield _evidence("forward", _changed(before, given, kept))
+    if given.keys() & lent:
+        yield found("pure", "in place, forward", _elsewhere("an output", ys, {k: given[k] for k in lent & given.keys()}))
+    dys = Question.at(s, "pure").dys
+    handed = {f"the upstream of output {i + 1}": np.copy(dy) for i, dy in enumerate(dys)}
+    sent, before, mine = copied(handed), copied(given), "upstream" in lent
+    s.counter.backward += 1
+    with np.errstate(all="ignore"):
+        d = tape.backward(*handed.values())
+    yield _evidence("backward", [*_changed(before, given, kept), *([] if mine else _changed(sent, handed, handed))])
+    if mine:
+        yield found("pure", "in place, backward", _elsewhere("a cotangent", [x for x in d.values() if x is not None], handed))
 
 
-def _changed(before: Mapping[str, Array], after: Mapping[str, Array]) -> list[str]:
-    """Each array that is no longer the same, with its first changed entry."""
-    return [f"{k}{_first(before[k], after[k])}" for k in before if not _same(before[k], after[k])]
+def declared(s: Subject) -> set[str]:
+    """The arrays that the layer overwrites on purpose."""
+    return set(re.findall(r"\w+", s.convention.get("in place", "")))
+
+
+def _elsewhere(what: str, results: Sequence[Array], lent: Mapping[str, Array]) -> Iterator[str]:
+    """The arrays that are declared to be overwritten, and in which no result lies."""
+    return (f"{k} is declared to be overwritten, and {what} lies elsewhere" for k, x in lent.items() if not any(np.may_share_memory(r, x) for r in results))
+
+
+def _changed(before: Mapping[str, Array], after: Mapping[str, Array], names: Iterable[str]) -> list[str]:
+    """Each of `names` whose array is no longer the same, with its first changed entry."""
+    return [f"{k}{_first(before[k], after[k])}" for k in names if not _same(before[k], after[k])]
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace as changed
 
 from ..answers import Question
 from ..evidence import Evidence
@@ -26,4 +27,5 @@ def second(s: Subject) -> Iterator[Evidence]:
     first = Question.at(s, "second")
     upstream = {f"dy{i}" if i else "dy": dy for i, dy in enumerate(first.dys)}
     moving = (*s.differentiable, *(k for k, dy in upstream.items() if np.issubdtype(dy.dtype, np.inexact)))
-    yield from adjoint(replace(s, name=f"{s.name} twice", primals={**s.primals, **upstream}, differentiable=moving, tape=s.double))
+    for e in adjoint(replace(s, name=f"{s.name} twice", primals={**s.primals, **upstream}, differentiable=moving, tape=s.double)):
+        yield changed(e, marks=tuple(m for m in e.marks if m != "vacuous"))      # of what is linear it is zero, as measured beside the case's largest

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..adapters.noise import filled_tensors
 from ..answers import Question, attempt, found
 from ..evidence import Evidence
 from ..inner import Array
@@ -43,14 +44,15 @@ def seed(s: Subject) -> Iterator[Evidence]:
 
 @contextmanager
 def poisoned(q: Question) -> Iterator[None]:
-    """Fresh memory is full of NaN inside; `np.empty` and `np.empty_like` are put back whatever happens."""
+    """Fresh memory is full of NaN inside, torch's too if it is loaded; what was changed for it is put back whatever happens."""
     kept = {"empty": np.empty, "empty_like": np.empty_like}
     try:
         vars(np).update(empty=_filled(np.empty), empty_like=_filled(np.empty_like))
         for x in [*q.primals.values(), *q.answer.values()]:
             if x.nbytes <= LARGEST:
                 _ = [np.full(x.nbytes // 8 + 1, np.nan) for _ in range(FREED)]
-        yield
+        with filled_tensors():
+            yield
     finally:
         vars(np).update(kept)
 

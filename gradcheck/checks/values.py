@@ -1,26 +1,31 @@
 """Values that random points do not have."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import inf
 
 import numpy as np
 from msgspec.structs import replace as changed
 
-from ..answers import Question, attempt, cotangent
+from ..answers import Question, attempt, cotangent, found
 from ..evidence import Evidence, Verdict, gravest
 from ..inner import Array, scale
 from ..judge import judge
 from ..law import Domain
 from ..probes import MARGIN, Field, Probe
 from ..subjects import Arrays, Subject
+from ..ties import at_ties
 from . import check
-from .adjoint import Probed, Trial
+from .adjoint import Trial
 
-MEASURED = 2              # recipes whose derivative is measured at a point; for all others the claims must be finite
+MEASURED = 3              # recipes whose derivative is measured at a point; for all others the claims must be finite
+TOGETHER = 0.5            # how often all inputs are special at once; otherwise it is one of them, and always one parameter
+OWN = ("a few zeros", "zeros alone", "one value throughout", "a scale of 1e-8")          # what a parameter takes
 SHARE = 0.25              # of the entries that become special, where not all do
-LEVELS = (30.0, 90.0, 800.0)      # beyond the precision of a sigmoid, of exp in float32, of exp in float64
+LEVELS = (1.0, 30.0, 90.0, 800.0) # where clipping and series begin, beyond the precision of a sigmoid, of exp in float32, of exp in float64
+ROUGHER = 30.0            # times the relative noise of the values at the ordinary point
+TIED = ("repeated values", "one value throughout")      # where a declared way to break ties shows
 FINE = 1e-6               # of the steps: a failure must be seen on these as well
 DIRECTIONS = 4            # in which a function is looked at before a claim that is not finite is called wrong
 STEPS = (1e-5, 1e-7)      # at which a function is finite around a point, and its slopes agree in size, if it is Lipschitz there
@@ -31,49 +36,65 @@ Recipe = Callable[[np.random.Generator, Array], Array]
 
 @check("gradient", since="0.1.0", applies=lambda s: any(s.primals[k].dtype.kind in "fiu" for k in s.inputs or s.differentiable))
 def values(s: Subject) -> Iterator[Evidence]:
-    """At zeros, ties, ±30, ±90, ±800, subnormals, scales of 1e±8 and heavy tails: ⟨dy, J v⟩ = ⟨J′dy, v⟩, and finite where f is.
+    """At zeros, ties, ±1, ±30, ±90, ±800, subnormals, scales of 1e±8 and heavy tails: ⟨dy, J v⟩ = ⟨J′dy, v⟩, and finite where f is.
 
-    Inputs take a few special entries among ordinary ones, or special ones only; integers take repeated values and their
-    extremes. Signs, ranges and indicators of the point's own inputs are kept. Claims must be finite wherever the function
-    is finite and Lipschitz around the point; two recipes a point are measured as `adjoint` measures, and it asks for no
-    resolution of its own. At a kink the claim must be a mixture of the cotangents on its sides.
+    Inputs, all or one of them, take a few special entries among ordinary ones, or special ones only; integers take repeated
+    values; a parameter takes zeros, one value throughout and a small scale. Signs, ranges and indicators of the point's own
+    arrays are kept. Claims must be finite wherever the function
+    is finite and Lipschitz around the point; three recipes a point are measured as `adjoint` measures, and it asks for no
+    resolution of its own. At a kink the claim must be a mixture of the cotangents on its sides; where the convention "ties"
+    says which mixture, that one.
     Cannot see: a value that no recipe makes. A forward that overflows is not its business.
     How to fix: no division by an input that may be 0, no difference of two infinities, no `0 · inf`; add for repeated indices.
     """
     seen: dict[str, list[Evidence]] = {}
     left, ordinary = MEASURED, _size(s)
-    for name in s.rng("values").permutation(list(RECIPES)):
-        there = _special(s, RECIPES[name], s.rng("values", name))
+    for name, recipe, among in _recipes(s):
+        there = _special(s, recipe, among, s.rng("values", name))
         if there is not None:
-            for e in (*(_measured(there, ordinary) if left else ()), *_finite(there)):
+            for e in (*(_measured(there, s, ordinary) if left else ()), *_finite(there)):
                 reason = e.reason and f"with {name}: {e.reason}"
-                seen.setdefault(e.primal, []).append(changed(e, check="values", resolution=None, reason=reason, notes=(str(name), *e.notes)))
+                seen.setdefault(e.primal, []).append(changed(e, check="values", resolution=None, reason=reason, notes=(name, *e.notes),
+                                                                    marks=tuple(m for m in e.marks if m != "vacuous")))
             left -= left > 0
-    for found in seen.values():
-        worst = gravest(e.verdict for e in found)
-        yield next(e for e in found if e.verdict is worst)
+            if name in TIED and s.convention.get("ties"):
+                seen.setdefault("ties", []).append(found("values", "ties", at_ties(there, s.convention["ties"])))
+    for several in seen.values():
+        worst = gravest(e.verdict for e in several)
+        yield next(e for e in several if e.verdict is worst)
 
 
-def _special(s: Subject, recipe: Recipe, rng: np.random.Generator) -> Subject | None:
-    """The subject with special inputs; None where they are as before, or the function is not finite there."""
-    inputs = {k: s.primals[k] for k in s.inputs or s.differentiable}
+def _recipes(s: Subject) -> list[tuple[str, Recipe, Sequence[str]]]:
+    """Every recipe in random order, with the arrays of which all, or one, may take it."""
+    own = [k for k in s.differentiable if k not in s.inputs] if s.inputs else []
+    listed: list[tuple[str, Recipe, Sequence[str]]] = [(name, recipe, s.inputs or s.differentiable) for name, recipe in RECIPES.items()]
+    listed += [(f"{name} in a parameter", RECIPES[name], own) for name in OWN if own]
+    return [listed[i] for i in s.rng("values").permutation(len(listed))]
+
+
+def _special(s: Subject, recipe: Recipe, among: Sequence[str], rng: np.random.Generator) -> Subject | None:
+    """The subject with special values; None where they are as before, or the function is not finite there."""
+    together = rng.random() < TOGETHER and among[0] in (s.inputs or s.differentiable)
+    chosen = {k: s.primals[k] for k in (among if together else [among[int(rng.integers(len(among)))]])}
     domains = {k: side.domain for k, side in zip(s.inputs, s.law.sides(len(s.inputs)), strict=False)} if s.law else {}
-    other = {k: _admissible(x, recipe(rng, x), domains.get(k, Domain())) for k, x in inputs.items()}
-    if all(np.array_equal(other[k], x) for k, x in inputs.items()):
+    other = {k: _admissible(x, recipe(rng, x), domains.get(k, Domain())) for k, x in chosen.items()}
+    if all(np.array_equal(other[k], x) for k, x in chosen.items()):
         return None
     there = replace(s, primals={**s.primals, **other})
     return there if _finite_at(there, there.primals) else None
 
 
-def _measured(s: Subject, ordinary: float) -> Iterator[Evidence]:
-    """As `adjoint` judges. Two things are no accusation: what is left where everything is saturated away, which is the rounding
-    of gates that are 1 or 0; and what only coarse steps show, which at 1e8, or beside an epsilon, jump over the function's features.
+def _measured(s: Subject, usual: Subject, ordinary: float) -> Iterator[Evidence]:
+    """As `adjoint` judges. Three things are no accusation: what is left where everything is saturated away, which is the rounding
+    of gates that are 1 or 0; what only coarse steps show, which at 1e8, or beside an epsilon, jump over the function's features;
+    and a slope seen through values far rougher than elsewhere, which at 1e8 may be the steps of a staircase.
     """
     trial = Trial(replace(s, demand=inf), probes=1)
     rounding = MARGIN * trial.eps * ordinary * _largest(s)
     for e in trial.evidence():
         unsure = e.verdict is Verdict.FAIL and "subgradient" not in e.marks and (
-            e.measured <= rounding or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal))
+            e.measured <= rounding or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal)
+            or trial.field.precision > ROUGHER * Trial(usual).field.precision)
         yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, near overflow, or with features finer than the steps") if unsure else e
 
 
@@ -82,7 +103,7 @@ def _finely(trial: Trial, k: str) -> bool:
     rng = trial.subject.rng("finely", k)
     probe = trial.field.probe(rng, [k])
     m = trial.field.measure(Probe({k: FINE * probe.v[k]}, probe.dy), rng)
-    return judge([trial.reading(k, Probed(m, trial.claims(m.probe.dy)))]).verdict is Verdict.FAIL
+    return judge([trial.reading(k, trial.heard(m, trial.claims(m.probe.dy)))]).verdict is Verdict.FAIL
 
 
 def _size(s: Subject) -> float:
@@ -111,14 +132,15 @@ def _finite(s: Subject) -> Iterator[Evidence]:
 
 
 def _lipschitz(s: Subject, field: Field) -> bool:
-    """Whether the function is finite on both sides in several directions, no steeper from nearer, and far from overflow."""
+    """Whether the function is finite on both sides in several directions, no steeper from nearer, and it and its slope are far from overflow."""
     rng = field.subject.rng("Lipschitz")
     most = float(np.sqrt(np.finfo(s.point.dtype).max))
     for _ in range(DIRECTIONS):
         v = field.probe(rng).v
         with np.errstate(all="ignore"):
             slopes = np.array([[_distance(field.outputs(v, sign * h), field.ys) / h for h in STEPS] for sign in (1, -1)])
-        if not (slopes < most).all() or (slopes[:, 1] > STEEPER * slopes[:, 0]).any():
+        least = min((float(np.min(np.abs(t), initial=1.0)) for t in v.values()), default=1.0)      # an entry of 1e-309 makes 1 / x infinite
+        if not (slopes < most * min(least, 1.0)).all() or (slopes[:, 1] > STEEPER * slopes[:, 0]).any():
             return False
     return True
 

@@ -1,0 +1,105 @@
+"""The points of a plan: what is generated for layers with a law, and for other people's from a shape given as text."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradcheck
+from gradcheck.evidence import Point
+from gradcheck.strategies import points, smallest
+from gradcheck.subjects import Case
+from gradcheck.targets import find
+
+CASES = {c.name: c for c in find("layers").cases}
+
+
+class Windows:
+    """The sum over windows of `size` entries, every `stride`-th."""
+
+    def __init__(self, size: int = 1, stride: int = 1) -> None:
+        self.size, self.stride = size, stride
+
+    def forward(self, x: Any) -> Any:
+        self.shape = x.shape
+        if x.shape[1] < self.size:
+            raise ValueError(f"a window of {self.size} does not fit {x.shape[1]} entries")
+        return np.lib.stride_tricks.sliding_window_view(x, self.size, 1)[:, ::self.stride].sum(-1)
+
+    def backward(self, dy: Any) -> Any:
+        dx = np.zeros(self.shape, dy.dtype)
+        for k in range(self.size):
+            dx[:, k:k + (dy.shape[1] - 1) * self.stride + 1:self.stride] += dy
+        return dx
+
+
+def windows() -> Case:
+    return gradcheck.case(Windows, "n t", options={"size": [1, 2, 3], "stride": [1, 2, 3]})
+
+
+def plan(case: Case, count: int = 20) -> list[Point]:
+    return points(case, count, 0)
+
+
+@pytest.mark.parametrize("case", [windows(), CASES["Dense"], CASES["LayerNorm1D"]], ids=lambda c: c.name)
+def test_sizes_are_one_prime_unequal_and_beside_powers_of_two(case: Case) -> None:
+    found = plan(case)
+    sizes = {n for p in found for n in p.sizes.values()}
+    assert 1 in sizes and sizes & {3, 5, 7, 13} and {n for n in sizes if n > 16}
+    assert sizes & {2 ** k - 1 for k in range(5, 8)} or sizes & {2 ** k + 1 for k in range(5, 8)}
+    assert any(len(set(p.sizes.values())) == len(p.sizes) for p in found)
+    assert max(sizes) <= 2 ** 7 + 1
+
+
+def test_a_thorough_plan_goes_beside_larger_blocks() -> None:
+    sizes = {n for p in plan(windows(), 200) for n in p.sizes.values()}
+    assert {2 ** 10 - 1, 2 ** 10, 2 ** 10 + 1} & sizes and {2 ** 9 + 1} & sizes
+    assert {2 ** k + b for k in (5, 6, 7) for b in (-1, 0, 1)} & sizes
+
+
+def test_a_quick_plan_stays_small() -> None:
+    assert max(n for p in plan(windows(), 3) for n in p.sizes.values()) <= 17
+
+
+def test_strides_leave_remainders_and_divide_too() -> None:
+    rest = {(p.sizes["t"] - p.options["size"]) % p.options["stride"] for p in plan(windows()) if p.options["stride"] > 1}
+    assert rest >= {0, 1, 2}
+
+
+def test_every_value_of_every_option_occurs_as_often_as_any_other() -> None:
+    for case in (windows(), CASES["Dense"], CASES["Pool2D"]):
+        for name, domain in case.family.domains.items():
+            count = [sum(p.options[name] == v for p in plan(case)) for v in domain]
+            assert min(count) >= 1 and max(count) - min(count) <= 1 + len(domain), (case.name, name, count)
+
+
+def test_both_modes_occur_where_there_are_two() -> None:
+    assert {p.train for p in plan(CASES["BatchNorm1D"])} == {True, False}
+
+
+def test_a_plan_depends_on_nothing_but_its_case_and_seed() -> None:
+    assert plan(windows()) == plan(windows()) != points(windows(), 20, 1)
+
+
+def test_declared_sizes_are_kept_to() -> None:
+    case = gradcheck.case(Windows, "n t", sizes={"n": (2, 4), "t": (5, 40)})
+    assert {p.sizes["n"] for p in plan(case)} <= {2, 3, 4} and all(5 <= p.sizes["t"] <= 40 for p in plan(case))
+
+
+def test_an_empty_batch_is_asked_for_where_it_is_legal() -> None:
+    seen: list[int] = []
+
+    class Watching(Windows):
+        def forward(self, x: Any) -> Any:
+            seen.append(len(x))
+            return super().forward(x)
+    assert gradcheck.check(Watching, "n t", profile="quick")
+    assert 0 in seen and max(seen) > 100
+
+
+def test_the_smallest_point_is_sought_among_legal_ones_only() -> None:
+    """Options may change the law: a model of a dense layer has no rows."""
+    case = CASES["Model"]
+    start = next(p for p in plan(case, 40) if "rows" in p.sizes)
+    assert smallest(case, start, lambda p: True, runs=30).sizes.keys() <= start.sizes.keys()
