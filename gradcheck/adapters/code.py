@@ -29,12 +29,13 @@ def arguments(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def source_of(function: Any) -> str:
     """file:line of a function, relative to the working directory if it lies there; "" where there is no source."""
+    function = inspect.unwrap(function) if callable(function) else function
     try:
         file, line = inspect.getsourcefile(function) or "", inspect.getsourcelines(function)[1]
     except (TypeError, OSError):
         return ""
-    here = os.path.relpath(file)
-    return f"{file if here.startswith(os.pardir) else here}:{line}"
+    here = os.path.relpath(file) if file else os.pardir
+    return "" if not file else f"{file if here.startswith(os.pardir) else here}:{line}"
 
 
 def summary_of(layer: Any) -> str:
@@ -73,8 +74,8 @@ def lambda_of(factory: Any) -> str:
         nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Lambda) and n.lineno == line]
     except (TypeError, OSError, SyntaxError, AttributeError):
         return ""
-    takes = inspect.getfullargspec(factory).args
-    return next((ast.get_source_segment(text, n) or "" for n in nodes if [a.arg for a in n.args.args] == takes), "")
+    end = max((p[1], p[3]) for p in factory.__code__.co_positions() if p[1] is not None and p[3] is not None)   # of several on a line, the one that ends there
+    return next((ast.get_source_segment(text, n) or "" for n in nodes if (n.body.end_lineno, n.body.end_col_offset) == end), "")
 
 
 def literal(x: np.ndarray) -> str:
@@ -83,4 +84,5 @@ def literal(x: np.ndarray) -> str:
         return f"np.array({x.tolist()!r}, {str(x.dtype)!r})"
     if x.dtype.kind in "iu" and x.size:
         return f"np.random.default_rng(0).integers({x.min()}, {x.max() + 1}, {x.shape})"
-    return f"np.random.default_rng(0).standard_normal({x.shape}).astype({str(x.dtype)!r})"
+    of = "random" if x.size and x.dtype.kind == "f" and x.min() >= 0 and x.max() <= 1 else "standard_normal"
+    return f"np.random.default_rng(0).{of}({x.shape}).astype({str(x.dtype)!r})"

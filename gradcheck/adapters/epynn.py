@@ -60,7 +60,7 @@ class Driver(Dialect):
 
     def script(self, names: Sequence[str]) -> str:
         return (f"layer.np_rng = np.random.default_rng(0)\nlayer.compute_shapes({names[0]})\nlayer.initialize_parameters()\n"
-                f"y = layer.forward({names[0]})\ndx = layer.backward(dy)          # dy: an array like y\nlayer.compute_gradients()             # layer.g")
+                f"y = layer.forward({names[0]})\ndy = np.ones_like(y)\ndx = layer.backward(dy)\nlayer.compute_gradients()             # layer.g")
 
     def _idle(self, layer: Any, x: Array) -> tuple[str, ...]:
         try:

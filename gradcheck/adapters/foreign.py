@@ -25,6 +25,7 @@ from .code import arguments, construction, literal, signature_of, source_of, sum
 from .inputs import Inputs, coarse
 from .noise import held, rewinds
 from .options import Options
+from .places import objects
 
 Array = np.ndarray
 Params = Sequence[str] | Mapping[str, str] | None           # names of parameters, or each name with its gradient's
@@ -86,10 +87,14 @@ class Dialect(ABC):
         return self.layer.backward                               # type: ignore[no-any-return]
 
     def packed(self, xs: Sequence[Any]) -> list[Any]:
-        """The arguments of forward: the inputs, or one list of them where there are any number, or more than it has arguments."""
-        takes = signature_of(self.entry).values()
+        """The arguments of forward: the inputs, or one list of them where there are any number, or more than it has arguments.
+
+        An argument with a default is one for an input if that is None.
+        """
+        takes = [p for n, p in signature_of(self.entry).items() if n not in SWITCHES]
         spread = not takes or any(p.kind is p.VAR_POSITIONAL for p in takes)
-        return [list(xs)] if not spread and (self.many or len(takes) < len(xs)) else list(xs)
+        room = sum(p.default in (p.empty, None) for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+        return [list(xs)] if not spread and (self.many or room < len(xs)) else list(xs)
 
     @property
     def copies(self) -> bool:
@@ -101,8 +106,12 @@ class Dialect(ABC):
 
     def names(self, count: int) -> tuple[str, ...]:
         """A name for each of `count` inputs: the arguments of forward where they correspond, else x0, x1, …"""
-        takes = arguments(self.entry)
+        takes = tuple(a for a in arguments(self.entry) if a not in SWITCHES)
         return takes if len(takes) == count and not set(takes) & set(self.arrays()) else tuple(f"x{i}" for i in range(count))
+
+    def inert(self) -> Sequence[str]:
+        """The inputs that have no cotangent, as was said."""
+        return ()
 
     def facts(self) -> Facts:
         """What is known of the protocol, and of this layer."""
@@ -119,19 +128,24 @@ class Dialect(ABC):
 
     def script(self, names: Sequence[str]) -> str:
         """The lines that run the layer by hand."""
-        return f"y = layer.forward({', '.join(names)})\ndx = layer.backward(dy)          # dy: an array like y"
+        return f"y = layer.forward({', '.join(names)})\ndy = np.ones_like(y)\ndx = layer.backward(dy)"
 
 
 class Foreign:
     """A family of layers that a factory builds and a dialect drives."""
     adapter: ClassVar[str]
+    contract: ClassVar[bool] = False
+    inputless: ClassVar[bool] = False                            # whether there are layers that take nothing
     dialect: ClassVar[type[Dialect]]
 
     def __init__(self, factory: Callable[..., Any], inputs: Sequence[str | Array], *, options: Mapping[str, Any] | None = None,
                  params: Params = None, name: str = "") -> None:
         self.factory, self.inputs, self.options, self.params = factory, Inputs(tuple(inputs)), Options.of(options), params
         self.name = name or getattr(factory, "__name__", type(factory).__name__)
+        if not inputs and not self.inputless:
+            raise AdaptError(f'{self.name} needs the shape of what goes in: gradcheck.case({self.name}, "n d"), one text or array for each input')
         self.law_text, self.domains = self.inputs.text, self.options.domains
+        self.widest = self.inputs.widest
 
     @cached_property
     def specimen(self) -> Any:
@@ -198,14 +212,17 @@ class Foreign:
         rng = generator(point.seed, self.name, "parameters")
         arrays |= {k: generic(arrays[k], rng).astype(point.dtype) for k in trained}
         primals = {**dict(zip(names, xs, strict=True)), **copied(arrays)}
-        moving = (*(k for k in names if primals[k].dtype.kind == "f"), *trained)
+        moving = (*(k for k in names if primals[k].dtype.kind == "f" and k not in dialect.inert()), *trained)
         copies = dialect.copies
 
+        def made() -> Tape:
+            return Tape(self.started(point, xs), names, moving, self.name, point.seed)
+
         def tape() -> Tape:
-            return Tape(copy.deepcopy(dialect) if copies else self.started(point, xs), names, moving, self.name, point.seed)
+            return Tape(copy.deepcopy(dialect), names, moving, self.name, point.seed) if copies else made()
 
         subject = Subject(self.name, primals, moving, tape, point, dialect.facts(), names, self.law(point.options), rebuild=self.build,
-                          source=source_of(dialect.exit))
+                          source=source_of(dialect.exit), made=made)
         return replace(subject, ledger=lambda: ledger_of(subject, self.inputs.axes(len(names))))
 
     def code(self, point: Point) -> str:
@@ -268,13 +285,14 @@ def generic(x: Array, rng: np.random.Generator) -> Array:
 
 
 def switches(layer: Any) -> Iterator[Callable[[bool], Any]]:
-    """The ways to say whether the layer trains: its methods train() and eval(), or an attribute that is True or False."""
-    to_train, to_eval = getattr(layer, "train", None), getattr(layer, "eval", None)
-    if inspect.ismethod(to_train) and inspect.ismethod(to_eval) and not arguments(to_train) and not arguments(to_eval):
-        yield lambda train: (to_train if train else to_eval)()
-    for k in SWITCHES:
-        if isinstance(getattr(layer, k, None), bool):
-            yield lambda train, k=k: setattr(layer, k, train)    # type: ignore[misc]
+    """The ways to say whether the layer trains, of it and of those within it: methods train() and eval(), or an attribute that is True or False."""
+    for part in objects(layer):
+        to_train, to_eval = getattr(part, "train", None), getattr(part, "eval", None)
+        if inspect.ismethod(to_train) and inspect.ismethod(to_eval) and not arguments(to_train) and not arguments(to_eval):
+            yield lambda train, on=to_train, off=to_eval: (on if train else off)()       # type: ignore[misc]
+        for k in SWITCHES:
+            if isinstance(getattr(part, k, None), bool):
+                yield lambda train, part=part, k=k: setattr(part, k, train)              # type: ignore[misc]
 
 
 def ledger_of(subject: Subject, axes: Sequence[str]) -> tuple[Line, ...]:

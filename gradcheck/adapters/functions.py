@@ -13,7 +13,7 @@ from ..subjects import Array, Arrays, Facts, Subject, seed_of
 from . import AdaptError
 from .code import arguments, literal, source_of
 from .foreign import ledger_of, outputs_of
-from .inputs import Inputs
+from .inputs import Inputs, coarsest
 from .noise import held
 
 Call = Callable[..., Any]
@@ -25,12 +25,14 @@ class Functions:
     adapter = "functions"
     domains: Mapping[str, Sequence[Any]] = {}
     modes = (True,)
+    contract = FACTS.contract
 
     def __init__(self, call: Call, pullback: Call, primals: Mapping[str, str | Array], *, name: str = "") -> None:
         self.call, self.pullback, self.names = call, pullback, tuple(primals)
         self.inputs = Inputs(tuple(primals.values()))
+        self.widest = self.inputs.widest
         self.name = name or getattr(call, "__name__", "call")
-        self.law_text = ", ".join(f"{k}: {x if isinstance(x, str) else f'array {x.shape}'}" for k, x in primals.items())
+        self.law_text = ", ".join(f"{k}: {Inputs((x,)).text}" for k, x in primals.items())
         self.equation, self.source = (call.__doc__ or "").strip().partition("\n\n")[0], source_of(pullback)
 
     def law(self, options: Mapping[str, Any]) -> Law | None:
@@ -55,7 +57,7 @@ class Functions:
     def code(self, point: Point) -> str:
         values = ", ".join(f"{k!r}: {literal(v)}" for k, v in zip(self.names, self.inputs.draw(point), strict=True))
         back = getattr(self.pullback, "__name__", "pullback")
-        return f"import numpy as np\nprimals = {{{values}}}\ny = {self.name}(primals)\nd = {back}(primals, dy)          # dy: an array like y"
+        return f"import numpy as np\nprimals = {{{values}}}\ny = {self.name}(primals)\ndy = np.ones_like(y)\nd = {back}(primals, dy)"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,14 @@ class Given:
     equation = ""
     domains: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     modes = (True,)
+
+    @property
+    def contract(self) -> bool:
+        return self.subject.facts.contract
+
+    @property
+    def widest(self) -> str:
+        return coarsest(self.subject.primals.values())
 
     @property
     def law_text(self) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from ..evidence import Point
 from ..law import Law, Shape, ShapeError, Side
 from ..subjects import Array, Arrays, Facts, Subject, copied, generator
 from . import adapter
-from .code import source_of
+from .code import construction, literal, source_of
 from .foreign import generic
 from .inputs import coarse, sample
 
@@ -32,6 +33,7 @@ class Native:
     """A class of layers over the domains of its hyperparameters, or one configured layer."""
     adapter = "native"
     modes = (True, False)
+    contract = FACTS.contract
 
     def __init__(self, factory: Callable[..., Any], inputs: Sequence[str] = (), *, options: Mapping[str, Sequence[Any]] | None = None,
                  params: Sequence[str] | None = None, name: str = "") -> None:
@@ -74,13 +76,22 @@ class Native:
         ways = {how: partial(ShellTape, self._shell, point, pure, how) for how in ("", *FEWER)}
         return dataclasses.replace(made, stateful=ways.pop(""), fewer=ways) if _holds(ways[""], primals, own["noise"]) else made
 
+    def work(self, point: Point) -> float | None:
+        """Floating-point operations of one forward, as the layer declares them: a sum of products of axes. None where it does not."""
+        layer = self._layer(point.options)
+        axes = layer.bind(*self.law(point.options).shapes(point.sizes, point.inputs or None))
+        declared = getattr(layer, "work", "")
+        return float(sum(math.prod(layer.shape(product, axes)) for product in declared.split("+"))) if declared else None
+
     def code(self, point: Point) -> str:
-        """`Dense(n_out=2, act_fn='relu') at x (3, 2)`: what a person types to see it again."""
+        """The lines that build the layer and its inputs, and run it forward and backward; its parameters are those that it draws."""
         given = {k: v for k, v in _tupled(point.options).items() if k not in self.defaults or v != self.defaults[k]}
-        shapes = self.law(point.options).shapes(point.sizes, point.inputs or None)
-        at = ", ".join(f"{n} {s}" for n, s in zip(input_names(len(shapes)), shapes, strict=True))
-        built = f"{self.kind.__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
-        return f"{built} at {at}, {point.dtype}, {'train' if point.train else 'eval'}, seed {point.seed}"
+        s = self.build(point)
+        shapes = ", ".join(f"{k} {s.primals[k].shape}" for k in s.inputs)
+        back = "np.ones_like(y)" if len(s.out_shapes or ()) < 2 else "tuple(map(np.ones_like, y))"
+        return "\n".join([f"# {self.name} at {shapes}, {point.dtype}, {'train' if point.train else 'eval'}, seed {point.seed}", "import numpy as np",
+                          *construction(self.kind, given), *(["layer.train(False)"] * (not point.train)), *(f"{k} = {literal(s.primals[k])}" for k in s.inputs),
+                          f"y = layer.forward({', '.join(s.inputs)}); layer.backward({back})          # then layer.gradients"])
 
     def _layer(self, options: Mapping[str, Any]) -> Any:
         return self.make(**_tupled(options))

@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,25 +17,69 @@ from numpy.random import bit_generator as _entropy
 def held(seed: int) -> Iterator[None]:
     """Within it `random`, `np.random`, unseeded `default_rng()` and torch on the CPU (if loaded) all start from `seed`.
 
-    Afterwards the global generators are where they were. It cannot hold what reads the operating system's entropy itself.
+    Afterwards the global generators are where they were, or will be at the end of the `sheltered` block that it is in.
+    It cannot hold what reads the operating system's entropy itself.
     """
-    before, legacy, entropy = random.getstate(), np.random.get_state(legacy=False), _entropy.randbits   # type: ignore[attr-defined]
-    torch = getattr(sys.modules.get("torch"), "default_generator", None)
+    entropy = _entropy.randbits                                                                         # type: ignore[attr-defined]
+    with sheltered():
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2 ** 32)
+            if torch := _torch():
+                torch.manual_seed(seed % 2 ** 63)
+            # an unseeded generator asks this function for its seed, however `default_rng` was imported
+            _entropy.randbits = _randbits(seed)                                                         # type: ignore[attr-defined]
+            yield
+        finally:
+            _entropy.randbits = entropy                                                                 # type: ignore[attr-defined]
+
+
+@contextmanager
+def sheltered() -> Iterator[None]:
+    """Afterwards the global generators are where they were. Within another one nothing is kept: to keep them costs more than a small layer."""
+    global _within_another
+    if _within_another:
+        yield
+        return
+    before, legacy, torch = random.getstate(), np.random.get_state(legacy=False), _torch()
     torch_before = torch.get_state() if torch else None
+    _within_another = True
     try:
-        random.seed(seed)
-        np.random.seed(seed % 2 ** 32)
-        if torch:
-            torch.manual_seed(seed % 2 ** 63)
-        # an unseeded generator asks this function for its seed, however `default_rng` was imported
-        _entropy.randbits = random.Random(seed).getrandbits                                             # type: ignore[attr-defined]
         yield
     finally:
-        _entropy.randbits = entropy                                                                     # type: ignore[attr-defined]
+        _within_another = False
         random.setstate(before)
         np.random.set_state(legacy)
         if torch:
             torch.set_state(torch_before)
+
+
+_within_another = False
+
+
+def _torch() -> Any:
+    """torch's generator on the CPU, if torch is loaded."""
+    return getattr(sys.modules.get("torch"), "default_generator", None)
+
+
+def _randbits(seed: int) -> Callable[[int], int]:
+    """Entropy from `seed`; the generator behind it is made when it is asked for."""
+    made = cache(lambda: random.Random(seed))
+    return lambda count: made().getrandbits(count)
+
+
+@contextmanager
+def filled_tensors() -> Iterator[None]:
+    """Within it torch, if loaded, fills memory that it hands out unwritten with NaN, or the largest integer: so its deterministic mode does."""
+    if (torch := sys.modules.get("torch")) is None:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def rewinds(thing: Any) -> list[Callable[[], Any]]:
@@ -52,6 +97,9 @@ def _rewind(thing: Any) -> Callable[[], Any] | None:
     if isinstance(thing, random.Random):
         own = thing.getstate()
         return lambda: thing.setstate(own)
+    if (torch := sys.modules.get("torch")) and isinstance(thing, torch.Generator):
+        drawn = thing.get_state()
+        return lambda: thing.set_state(drawn)
     return None
 
 

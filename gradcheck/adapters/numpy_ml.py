@@ -78,8 +78,8 @@ class Driver(Dialect):
 
     def script(self, names: Sequence[str]) -> str:
         if self.cell:
-            return "\n".join([*(f"y = layer.forward({n})" for n in names), *["dx = layer.backward(dy)"] * len(names)])
-        return f"y = layer.forward({self.listed(names)})\ndx = layer.backward(dy)          # dy: an array like y; then layer.gradients"
+            return "\n".join([*(f"y = layer.forward({n})" for n in names), "dy = np.ones_like(y)", *["dx = layer.backward(dy)"] * len(names)])
+        return f"y = layer.forward({self.listed(names)})\ndy = np.ones_like(y)\ndx = layer.backward(dy)          # then layer.gradients"
 
     @property
     def slots(self) -> int:

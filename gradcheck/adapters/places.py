@@ -1,58 +1,42 @@
-"""Where an afternoon's layer keeps its parameters and their gradients: dictionaries, lists, attributes, small objects, a closure's variables."""
+"""Where a layer keeps its arrays: attributes, dictionaries, lists, small objects, a closure's variables, layers within it.
+
+A place is a path of steps from the layer: attributes and keys by name, entries of lists by index, `name()` for a method that
+hands arrays out, `closure` for the variables that functions share with where they were made.
+"""
 from __future__ import annotations
 
+import inspect
+import re
 import types
-from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
 
+from .code import arguments
 from .noise import filled
 
-DICTIONARIES = (("params", "parameters", "p", "weights"), ("grads", "gradients", "g", "dparams"))   # of values, of gradients
-SPELLINGS = ("d{}", "grad_{}", "{}_grad", "d_{}", "g{}")      # a gradient's name beside its parameter's
-BOXES = (("data", "value", "val"), ("grad", "g"))             # a parameter that is an object: its value, its gradient
+Step = str | int
+Path = tuple[Step, ...]
+Seen = dict[int, Any]     # by identity; the objects are kept, lest another takes over the number
+
+VALUES = ("params", "parameters", "p", "weights", "theta", "variables", "trainable_params", "trainable_parameters")
+GRADIENTS = ("grads", "gradients", "g", "dparams", "grad", "d", "dtheta")
+PARAMETERS_OF = ("parameters", "params", "get_params", "get_parameters", "get_weights", "trainable_params", "trainable_parameters")       # methods …
+GRADIENTS_OF = ("gradients", "grads", "get_grads", "get_gradients", "get_param_grads", "grad_params")                                   # … in the same order
+BOXES = (("data", "value", "val", "array"), ("grad", "gradient", "g", "d"))        # a parameter that is an object: its value, its gradient
+SPELLINGS = ("d{}", "grad_{}", "{}_grad", "d_{}", "g{}", "grad{}", "{}grad", "gradient_{}", "{}_gradient", "nabla_{}", "{}_g", "g_{}")
+SAME = ({"w", "weight", "weights", "kernel", "kernels"}, {"b", "bias", "biases"}, {"x", "input", "inputs", "in"})   # words for one thing
+RATES = ("learning_rate", "lr", "learningrate", "eta", "step_size")
+OPAQUE = (type, types.ModuleType, types.FunctionType, types.MethodType, np.ndarray, np.generic, str, bytes)        # nothing of a layer's own within
 CLOSURE = "closure"
-
-
-@dataclass(frozen=True)
-class Place:
-    """An entry of a layer: of one of its dictionaries, lists or boxes (`holder`), of the layer itself (""), or of its functions' closure."""
-    holder: str
-    key: str | int
-
-    def read(self, layer: Any) -> Any:
-        """What is there; None if nothing is."""
-        held = holder_of(layer, self.holder)
-        if isinstance(self.key, int):
-            return held[self.key] if isinstance(held, list) and self.key < len(held) else None
-        return held.get(self.key) if isinstance(held, Mapping) else getattr(held, self.key, None)
-
-    def write(self, layer: Any, value: Any) -> None:
-        """Put `value` there, and wherever else the layer keeps that very array."""
-        old = self.read(layer)
-        value = value if isinstance(old, np.ndarray) else value.item()
-        for place in [self, *(p for p in places(layer) if isinstance(old, np.ndarray) and p.read(layer) is old and p != self)]:
-            held: Any = holder_of(layer, place.holder)
-            if isinstance(held, MutableMapping | list):
-                held[place.key] = value                      # type: ignore[index]
-            else:
-                setattr(held, str(place.key), value)
-
-    @property
-    def boxed(self) -> bool:
-        """Whether it lies in a small object of its own."""
-        return self.key in BOXES[0] + BOXES[1] and self.holder not in ("", CLOSURE, *DICTIONARIES[0], *DICTIONARIES[1])
-
-    def __str__(self) -> str:
-        return f"{self.holder}.{self.key}" if self.boxed else str(self.key) if self.holder in ("", CLOSURE) else f"{self.holder}[{self.key!r}]"
+DEEPEST = 8               # steps to the deepest array: layers in blocks in a model, and some more
 
 
 class Cells(MutableMapping[str, Any]):
     """The variables that functions share with where they were made."""
 
-    def __init__(self, functions: tuple[Any, ...]) -> None:
+    def __init__(self, functions: Iterable[Any]) -> None:
         inner = [f for f in functions if isinstance(f, types.FunctionType)]
         self.cells = {n: c for f in inner for n, c in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)}
 
@@ -72,46 +56,138 @@ class Cells(MutableMapping[str, Any]):
         return len(list(iter(self)))
 
 
-def holder_of(layer: Any, holder: str) -> Any:
-    """The object that `Place.holder` names."""
-    if holder == CLOSURE:
-        return Cells((layer, *getattr(layer, "__dict__", {}).values()))
-    return getattr(layer, holder, None) if holder else layer
+# one place -----------------------------------------------------------------------------------------------------------------------
+
+def read(layer: Any, path: Path) -> Any:
+    """What is at a place; None if nothing is."""
+    for step in path:
+        layer = entered(layer, step)
+        if layer is None:
+            return None
+    return layer
 
 
-def places(layer: Any) -> Iterator[Place]:
-    """Every place of a number or an array, one level deep."""
-    for name, value in [*_attributes(layer)]:
-        if numeric(value):
-            yield Place("", name)
-        elif isinstance(value, Mapping):
-            yield from (Place(name, k) for k, v in value.items() if isinstance(k, str) and numeric(v))
-        elif isinstance(value, list):
-            yield from (Place(name, i) for i, v in enumerate(value) if isinstance(v, np.ndarray) and numeric(v))
-        else:
-            yield from (Place(name, k) for k in BOXES[0] if isinstance(getattr(value, k, None), np.ndarray))
-    yield from (Place(CLOSURE, k) for k, v in holder_of(layer, CLOSURE).items() if numeric(v))
+def entered(held: Any, step: Step) -> Any:
+    """One step into an object."""
+    if step == CLOSURE:
+        return Cells((held, *vars(held).values()) if hasattr(held, "__dict__") else (held,))
+    if isinstance(step, int):
+        return held[step] if isinstance(held, list | tuple) and step < len(held) else None
+    if step.endswith("()"):
+        return handed_out(getattr(held, step[:-2], None))
+    return held.get(step) if isinstance(held, Mapping) else getattr(held, step, None)
 
 
-def gradients(layer: Any, place: Place) -> Iterator[Place]:
-    """The places where the gradient of what is at `place` may lie, and something numeric does."""
-    holder, key = place.holder, place.key
-    spelled = [s.format(key) for s in SPELLINGS]
-    beside = [Place(g, k) for g in DICTIONARIES[1] for k in [key, *spelled]]
-    if isinstance(key, int):
-        found = [Place(g, key) for g in (*DICTIONARIES[1], *(s.format(holder) for s in SPELLINGS))]
-    elif place.boxed:
-        found = [Place(holder, k) for k in BOXES[1]]
-    elif holder in ("", CLOSURE):
-        found = [*(Place(holder, k) for k in spelled), *beside]
+def handed_out(method: Any) -> Any:
+    """What a method without arguments hands out, a generator as a list; None if it is no such method."""
+    if not callable(method) or isinstance(method, type) or arguments(method):
+        return None
+    try:
+        found = method()
+        found = list(found) if isinstance(found, Iterator) else found
+    except Exception:                                        # it may need what is not there yet
+        return None
+    return found if isinstance(found, Mapping | list | tuple) else None
+
+
+def write(layer: Any, path: Path, value: np.ndarray) -> None:
+    """Put an array, or the number that stands for one, at a place. What lies in a tuple is filled in place."""
+    held, step = read(layer, path[:-1]), path[-1]
+    old = entered(held, step)
+    new = value if isinstance(old, np.ndarray) else value.item()
+    if isinstance(held, tuple):
+        old[...] = new
+    elif isinstance(held, MutableMapping | list):
+        held[step] = new                                     # type: ignore[index]
     else:
-        found = [*beside, *(Place("", k) for k in spelled)]
-    return (g for g in found if numeric(g.read(layer)))
+        setattr(held, str(step), new)
 
 
-def name_of(place: Place) -> str:
-    """The parameter's name: its key, the attribute that holds its box, or the list's name with its index."""
-    return place.holder if place.boxed else f"{place.holder}{place.key}" if isinstance(place.key, int) else place.key
+def name_of(path: Path) -> str:
+    """The parameter's name: the path without what only holds parameters, `layers.0.W`; of an entry of a list, `params0`."""
+    steps = [s for i, s in enumerate(path) if not _only_holds(path, i)]
+    if isinstance(steps[-1], int):
+        outer = steps[:-1] or [str(path[-2]).removesuffix("()")]
+        return ".".join(map(str, outer)) + str(steps[-1])
+    return ".".join(map(str, steps))
+
+
+def shown(path: Path) -> str:
+    """A place as one writes it: `params['W']`, `layers[0].dW`."""
+    text = ""
+    for i, step in enumerate(path):
+        keyed = i > 0 and path[i - 1] in (*VALUES, *GRADIENTS)
+        text += f"[{step}]" if isinstance(step, int) else f"[{step!r}]" if keyed else f".{step}" * (step != CLOSURE)
+    return text.removeprefix(".")
+
+
+def _only_holds(path: Path, i: int) -> bool:
+    """Whether a step leads to a container of parameters, or into a parameter that is an object."""
+    step, last = path[i], i == len(path) - 1
+    if last:
+        return i > 0 and step in BOXES[0] and path[i - 1] != CLOSURE and isinstance(path[i - 1], str) and path[i - 1] not in VALUES
+    return step == CLOSURE or step in VALUES or isinstance(step, str) and step.endswith("()")
+
+
+# all places ----------------------------------------------------------------------------------------------------------------------
+
+def places(layer: Any) -> Iterator[tuple[Path, Any]]:
+    """Every place of a floating-point array or number within a layer, with what is there."""
+    yield from _within(layer, (), {})
+    for name, value in entered(layer, CLOSURE).items():
+        yield from _found((CLOSURE, name), value, {})
+
+
+def _within(held: Any, path: Path, seen: Seen) -> Iterator[tuple[Path, Any]]:
+    if id(held) in seen or len(path) >= DEEPEST:
+        return
+    seen[id(held)] = held
+    for step, value in [*inside(held), *_handed_out(held)]:
+        yield from _found((*path, step), value, seen)
+
+
+def _handed_out(held: Any) -> Iterator[tuple[Step, Any]]:
+    """What an object's own methods say its parameters are."""
+    for name in PARAMETERS_OF:
+        if not isinstance(held, type) and inspect.ismethod(getattr(held, name, None)):
+            yield f"{name}()", handed_out(getattr(held, name))
+
+
+def _found(path: Path, value: Any, seen: Seen) -> Iterator[tuple[Path, Any]]:
+    if numeric(value):
+        yield path, value
+    else:
+        yield from _within(value, path, seen)
+
+
+def inside(held: Any) -> Iterator[tuple[Step, Any]]:
+    """The steps that lead on from an object: its entries or attributes. Functions, classes and modules are not a layer's own."""
+    if isinstance(held, Mapping):
+        yield from ((k, v) for k, v in held.items() if isinstance(k, str))
+    elif isinstance(held, list | tuple):
+        yield from ((i, v) for i, v in enumerate(held) if not isinstance(v, float))
+    elif not isinstance(held, OPAQUE):
+        yield from getattr(held, "__dict__", {}).items()
+        yield from ((n, getattr(held, n)) for c in type(held).__mro__ for n in _slots(c) if hasattr(held, n))
+
+
+def _slots(cls: type) -> list[str]:
+    names = cls.__dict__.get("__slots__", ())
+    return [n for n in ([names] if isinstance(names, str) else names) if not n.startswith("__")]
+
+
+def objects(layer: Any) -> Iterator[Any]:
+    """The layer and every object within it that has attributes: layers of a chain, blocks, their optimizers."""
+    seen: set[int] = set()
+    waiting = [layer]
+    while waiting:
+        held = waiting.pop(0)
+        if id(held) in seen:
+            continue
+        seen.add(id(held))
+        if not isinstance(held, Mapping | list | tuple):
+            yield held
+        waiting += [v for _, v in inside(held) if isinstance(v, Mapping | list | tuple) or hasattr(v, "__dict__") and not isinstance(v, OPAQUE)]
 
 
 def numeric(value: Any) -> bool:
@@ -119,6 +195,59 @@ def numeric(value: Any) -> bool:
     return isinstance(value, float | np.floating) or (isinstance(value, np.ndarray) and value.dtype.kind == "f")
 
 
-def _attributes(layer: Any) -> list[tuple[str, Any]]:
-    slots = [n for c in type(layer).__mro__ for n in getattr(c, "__slots__", ()) if hasattr(layer, n)]
-    return [*getattr(layer, "__dict__", {}).items(), *((n, getattr(layer, n)) for n in slots if n != "__dict__")]
+# gradients -----------------------------------------------------------------------------------------------------------------------
+
+def gradients(layer: Any, path: Path) -> list[Path]:
+    """The places where the gradient of what is at `path` may lie, and something numeric does; those of its very name, else of a word for it."""
+    for candidates in (_named(path), _alike(layer, path)):
+        found = [p for p in dict.fromkeys(candidates) if numeric(read(layer, p))]
+        if found:
+            return found
+    return []
+
+
+def _named(path: Path) -> Iterator[Path]:
+    """By name: a container for a container (`params` → `grads`), a spelling for a name (`W` → `dW`), the grad of a box, the second of a pair."""
+    for i, head in enumerate(path):
+        own, tail = path[:i], path[i + 1:]
+        if tail and (head in VALUES or isinstance(head, str) and head.removesuffix("()") in PARAMETERS_OF):
+            yield from ((*own, g, *t) for g in (*GRADIENTS, *(f"{m}()" for m in GRADIENTS_OF)) for t in ends(tail))
+            yield from ((*own, *t) for t in ends(tail) if t != tail and len(t) == 1)
+        if isinstance(head, str) and not head.endswith("()"):
+            yield from ((*own, s.format(head), *tail) for s in SPELLINGS)
+        if not tail:
+            yield from ((*own, g, *t) for g in GRADIENTS for t in ends((head,)))
+        if tail in [(b,) for b in BOXES[0]]:
+            yield from ((*own, head, b) for b in BOXES[1])
+        if len(tail) == 2 and tail[1] == 0:
+            yield (*own, head, tail[0], 1)
+
+
+def ends(tail: Path) -> Iterator[Path]:
+    """A path within a container as it is, and with the gradient's spelling of its last step."""
+    yield tail
+    if isinstance(tail[-1], str):
+        yield from ((*tail[:-1], s.format(tail[-1])) for s in SPELLINGS)
+
+
+def _alike(layer: Any, path: Path) -> Iterator[Path]:
+    """By another word for the name: `weights` → `dW`, beside it or in a container of gradients."""
+    own = path[:-1] if isinstance(path[-1], str) else ()
+    if not isinstance(path[-1], str):
+        return
+    held = own[:-1] if own and own[-1] in VALUES else own
+    for prefix in (held, *((*held, g) for g in GRADIENTS)):
+        yield from ((*prefix, step) for step, _ in inside(read(layer, prefix)) if isinstance(step, str) and alike(step, path[-1]))
+
+
+def alike(gradient: str, name: str) -> bool:
+    """Whether a name is that of the gradient of another, whatever the case and the word: `dW` of `weights`."""
+    match = re.fullmatch(r"(?:d|grad|gradient|nabla|g|delta)_?(\w+?)|(\w+?)_?(?:grad|gradient|g)", gradient, re.IGNORECASE)
+    return match is not None and any(stem and word(stem) == word(name) for stem in match.groups())
+
+
+def word(name: str) -> str:
+    """One word for all that are said of the same thing, with what tells two of them apart: `weights_1` as `w1`."""
+    plain = name.lower().replace("_", "")
+    stem, number = re.fullmatch(r"(\D*?)(\d*)", plain).groups() if re.fullmatch(r"\D*\d*", plain) else (plain, "")    # type: ignore[union-attr]
+    return next((min(words) for words in SAME if stem in words), stem) + number

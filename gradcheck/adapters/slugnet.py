@@ -52,7 +52,7 @@ class Driver(Dialect):
         return Facts(tape="last", notes=("recognised by connect, call, backprop", f"parameters: {pairs}" if pairs else "no parameters"))
 
     def script(self, names: Sequence[str]) -> str:
-        return f"layer.connect()\ny = layer.call({names[0]})\ndx = layer.backprop(dy)          # dy: an array like y; then layer.dw, …"
+        return f"layer.connect()\ny = layer.call({names[0]})\ndy = np.ones_like(y)\ndx = layer.backprop(dy)          # then layer.dw, …"
 
 
 @adapter(recognises)
