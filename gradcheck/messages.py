@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from .evidence import CaseReport, Entry, Failure, Point, Report, Row, Verdict
+from .report.words import sentence
 
 LINES, COLUMNS = 25, 100
 
@@ -20,19 +21,27 @@ def repeat_line(target: str, name: str, check: str, point: Point) -> str:
     return f"gradcheck run {shlex.quote(_target(target, name))} --select {check} --at {shlex.quote(spec)}"
 
 
-def failure_text(name: str, failure: Failure) -> str:
-    """Verdict, case, worst entries, diagnosis, where to look, how to repeat: within `LINES` lines of `COLUMNS` columns."""
+def failure_text(name: str, failure: Failure, most: int = LINES - 1) -> str:
+    """Verdict, case, worst entries, diagnosis, where to look, how to repeat: `most` lines of a terminal with `COLUMNS` columns."""
     e = failure.evidence
     lines = [f"FAIL  {name}: {e.check}" + (f" of {e.primal}" if e.primal else "")]
-    lines += _wrapped("  case     ", failure.code, 5)
+    lines += _wrapped("  case     ", failure.code, 7)
     if e.reason:
-        lines += _wrapped("  why      ", e.reason, 5)
+        lines += _wrapped("  why      ", e.reason, 4)
     lines += [f"  {_entry(e.primal, entry)}" for entry in e.worst[:3]]
     if e.diagnosis:
-        lines += _wrapped("  that is  ", e.diagnosis, 3)
+        lines += _wrapped("  that is  ", e.diagnosis, 4)
     if failure.source:
         lines.append(f"  look at  {failure.source}")
-    return "\n".join([*lines[:LINES - 2], "  repeat   with the next line", failure.repeat])
+    rows = -(-len(failure.repeat) // COLUMNS)          # no line break is put into it: it is there to be copied
+    return "\n".join([*lines[:max(most - 1 - rows, 1)], "  repeat   with the next line", failure.repeat])
+
+
+def told(case: CaseReport) -> str:
+    """What is wrong with one case, for where there is room for `LINES` lines: the first failure in full, the others by name."""
+    brief = [line for trouble in _troubles(case, full=False) for line in _wrapped("", trouble, 4)][:LINES // 2]
+    first = next((row.failure for row in case.rows if row.verdict is Verdict.FAIL and row.failure), None)
+    return "\n".join([*([failure_text(case.name, first, LINES - len(brief))] if first else []), *brief])
 
 
 def _entry(primal: str, e: Entry) -> str:
@@ -53,11 +62,11 @@ def _target(target: str, name: str) -> str:
 
 def summary(report: Report) -> str:
     """The report in a few lines: the verdict in words, then of every case what did not pass."""
-    return "\n".join([verdict_sentence(report), *(line for case in report.cases for line in _troubles(case))])
+    return "\n".join([sentence(report), *(line for case in report.cases for line in _troubles(case))])
 
 
-def _troubles(case: CaseReport) -> Iterator[str]:
-    """What is wrong with a case: its error, its first failure in full, and one line for all rows with the same verdict and reason."""
+def _troubles(case: CaseReport, full: bool = True) -> Iterator[str]:
+    """What is wrong with a case: its error, its first failure (if `full`), and one line for all rows with the same verdict and reason."""
     if case.error:
         yield f"ERROR  {case.name}: {case.error}"
     failed = [row for row in case.rows if row.verdict is Verdict.FAIL]
@@ -66,7 +75,7 @@ def _troubles(case: CaseReport) -> Iterator[str]:
         if row.verdict not in (Verdict.PASS, Verdict.FAIL) and row.reason != case.error:
             same.setdefault((row.verdict.upper(), row.reason), []).append(row)
     yield from (f"{verdict}  {case.name}: {_where(rows)}: {reason}" for (verdict, reason), rows in same.items())
-    yield from (f"\n{row.failure.text}" for row in failed[:1] if row.failure)
+    yield from (f"\n{row.failure.text}" for row in failed[:1] if row.failure and full)
     if failed[1:]:
         yield f"FAIL  {case.name}: also {_where(failed[1:])}"
 
@@ -77,19 +86,3 @@ def _where(rows: Iterable[Row]) -> str:
     for row in rows:
         of.setdefault(row.check, []).append(row.primal)
     return "; ".join(f"{check} of {', '.join(filter(None, primals))}" if any(primals) else check for check, primals in of.items())
-
-
-def verdict_sentence(report: Report) -> str:
-    """What was found, in one sentence with counts."""
-    verdicts = [c.verdict for c in report.cases]
-    if not verdicts:
-        return "Nothing was checked."
-    count = {v: verdicts.count(v) for v in Verdict}
-    layers = f"{len(verdicts)} layer{'s' * (len(verdicts) != 1)}"
-    if count[Verdict.PASS] == len(verdicts):
-        worst = max((r.coarsest.entry for c in report.cases for r in c.rows if r.coarsest), default=0.0)
-        fine = f"; every wrong entry above {worst:.0e} of the largest would have been seen" if worst else ""
-        return f"{'All ' * (len(verdicts) > 1)}{layers} {'is' if len(verdicts) == 1 else 'are'} right{fine}."
-    said = {Verdict.FAIL: "wrong", Verdict.ERROR: "in error", Verdict.UNDECIDED: "undecided",
-            Verdict.XFAIL: "known to fail", Verdict.XPASS: "unexpectedly right"}
-    return f"{layers}: {count[Verdict.PASS]} right, " + ", ".join(f"{count[v]} {word}" for v, word in said.items() if count[v]) + "."

@@ -1,0 +1,415 @@
+"""What kind of mistake it is: a table of hypotheses, each with what it predicts, the most specific first. A new one is a row.
+
+A hypothesis is accepted if in every picture (a small case seen whole) what it predicts is what is claimed, under one reading
+that all pictures share: in batches of 3 and of 5, "a third" and "a fifth" are not the same factor, "1/n" is. Where none is
+accepted the kind is not recognised, and that is said.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations, permutations
+from typing import NamedTuple
+
+import numpy as np
+
+from ..inner import Array
+from ..law import Size
+from .pictures import FITS, Picture
+
+Guess = tuple[str, Array]                              # a reading in words, and the cotangent that it predicts
+Predict = Callable[[Picture, str], Iterator[Guess]]
+READINGS = 2              # of a pattern that are told, where several hold
+LAST = "the last axis"     # for layers of any rank, where it has no other name
+OWN = "a number of its own at every point"
+NEARLY = 1e-3             # from 1: a factor that is written as a difference from it
+UNRECOGNISED = "unrecognised"
+
+
+class Hypothesis(NamedTuple):
+    """One kind of mistake."""
+    name: str
+    predict: Predict
+    sentence: str                                      # {d}: the cotangent; {how}: the reading
+    cause: str                                         # the usual one, "" where the sentence says it all
+    least: int = 2                                     # entries that must be wrong, over all pictures, for the match to tell anything
+    only: str = ""                                     # what the readings must begin with; a number comes first, if it is the same everywhere
+    sampled: bool = False                              # whether it can be told from some entries, without knowing what each output contributes
+
+
+class Kind(NamedTuple):
+    """The kind of mistake that was recognised."""
+    name: str
+    sentence: str
+    cause: str = ""
+
+
+def recognise(pictures: Sequence[Picture], k: str) -> Kind:
+    """The first hypothesis that holds in every picture in which the cotangent of `k` is wrong."""
+    bad = [p for p in pictures if _off(p, k)]
+    wide = [[p for p in bad if min(p.x[k].shape, default=1) > 1], [p for p in bad if p.x[k].size > 1], bad]      # in one place all patterns look alike
+    bad = next((found for found in wide if found), [])
+    count = sum(int(p.wrong(k).sum()) or 1 for p in bad)
+    for h in HYPOTHESES if bad and count else ():
+        if count < h.least or not h.sampled and any(len(p.dy) == 0 for p in bad):
+            continue
+        shared = _shared([list(_readings(p, k, h)) for p in bad])
+        if shared and re.match(h.only, " = ".join(shared)):
+            return Kind(h.name, h.sentence.format(d=f"d{k}", how=" = ".join(shared)), h.cause)
+    return Kind(UNRECOGNISED, f"d{k} is off in a way that is not recognised: none of {len(HYPOTHESES)} patterns fits")
+
+
+def _off(p: Picture, k: str) -> bool:
+    return k in p.claimed and (p.misshapen(k) or bool(p.wrong(k).any()))
+
+
+def _readings(p: Picture, k: str, h: Hypothesis) -> Iterator[str]:
+    """The readings of a hypothesis that hold in a picture. What is predicted must not be the truth itself."""
+    with np.errstate(all="ignore"):
+        for said, predicted in h.predict(p, k):
+            if h.name in FORMS or p.fits(k, predicted) and not _same(predicted, p.true[k]):
+                yield said
+
+
+def _shared(each: Sequence[Sequence[str]]) -> list[str]:
+    """The readings that all pictures have."""
+    found = [said for said in dict.fromkeys(each[0]) if all(said in other for other in each[1:])]
+    return ([said for said in found if said != OWN and LAST not in said] or found)[:READINGS]
+
+
+def _axes(p: Picture, k: str) -> Iterator[tuple[int, str]]:
+    """The axes of `k` that have more than one place, by their names."""
+    wide = [a for a, n in enumerate(p.x[k].shape) if n > 1]
+    yield from ((a, p.axes[k][a]) for a in wide)
+    yield from ((a, LAST) for a in wide if a == p.x[k].ndim - 1)
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and bool(np.all(np.abs(a - b) <= 1e-12 * np.max(np.abs(b), initial=0.0)))
+
+
+# what each predicts --------------------------------------------------------------------------------------------------------------
+
+def _missing(p: Picture, k: str) -> Iterator[Guess]:
+    if p.claimed[k] is None:
+        yield "", p.claim(k)
+
+
+def _unsummed(p: Picture, k: str) -> Iterator[Guess]:
+    """The claim has axes more than its primal; summed, it is right."""
+    d, t = p.claimed[k], p.true[k]
+    if d is None or np.ndim(d) < t.ndim:
+        return
+    for axes in (c for r in range(1, np.ndim(d) + 1) for c in combinations(range(np.ndim(d)), r)):
+        total = np.sum(d, axis=axes)
+        if total.size == t.size and np.allclose(total.reshape(t.shape), t, rtol=FITS, atol=FITS * np.max(np.abs(t), initial=0.0)):
+            names = p.axes.get("", ()) if np.ndim(d) == len(p.axes.get("", ())) else ()
+            yield " and ".join(names[a] if names else f"its axis {a}" for a in axes), p.claim(k)
+
+
+def _laid_out(p: Picture, k: str) -> Iterator[Guess]:
+    """The right entries in another shape."""
+    d, t = p.claimed[k], p.true[k]
+    if d is None or not p.misshapen(k) or np.size(d) != t.size:
+        return
+    room = FITS * np.max(np.abs(t), initial=0.0)
+    for words, form in {"transposed": np.transpose(d), "reshaped": np.asarray(d)}.items():
+        if (form.shape == t.shape or words == "reshaped") and np.allclose(form.reshape(t.shape), t, rtol=FITS, atol=room):
+            yield f"{words}: of shape {np.shape(d)}", p.claim(k)
+
+
+def _zero(p: Picture, k: str) -> Iterator[Guess]:
+    if not p.misshapen(k):
+        yield "", np.zeros(p.x[k].shape)
+
+
+def _factor(p: Picture, k: str) -> Iterator[Guess]:
+    """One ratio for all entries, read as a number and as all that has that value here."""
+    d, t = p.claim(k), p.true[k]
+    large = np.abs(t) > 1e-3 * np.max(np.abs(t), initial=0.0)
+    if np.iscomplexobj(d) or not large.any():
+        return
+    common = float(np.median(d[large] / t[large]))
+    if common == 0 or not np.isfinite(common):
+        return
+    yield from ((said, common * t) for said in _named(common, p.sizes))
+    if large.sum() > 1:
+        yield OWN, common * t
+
+
+POWERS = {"1/{}": -1.0, "{}": 1.0, "1/√{}": -0.5, "√{}": 0.5}
+
+
+def _named(factor: float, sizes: Mapping[str, Size]) -> Iterator[str]:
+    """The number, then the sizes of axes, products of two, and their roots and inverses, that it is."""
+    sign, size = "−" if factor < 0 else "", abs(factor)
+    yield f"{sign}(1 {'+' if size > 1 else '−'} {abs(size - 1):.2g})" if 1e-9 < abs(size - 1) < NEARLY else f"{sign}{size:.5g}"
+    axes = {a: n for a, n in sizes.items() if isinstance(n, int) and n > 1}
+    pairs = {f"({a} · {b})": axes[a] * axes[b] for a, b in combinations(axes, 2)}
+    ratios = {f"{a}/{b}": axes[a] / axes[b] for a, b in permutations(axes, 2)}
+    yield from (sign + said for said, ratio in ratios.items() if abs(size - ratio) <= 1e-4 * ratio)
+    axes |= pairs
+    yield from (sign + form.format(a) for form, power in POWERS.items() for a, n in axes.items() if abs(size - n**power) <= 1e-4 * n**power)
+
+
+def _reordered(p: Picture, k: str) -> Iterator[Guess]:
+    """The right entries in other places."""
+    t, names = p.true[k], p.axes[k]
+    orders = list(permutations(range(t.ndim)))[1:] if 1 < t.ndim < 5 else []
+    for order in orders:
+        said = " ".join(names[a] for a in order)
+        if tuple(t.shape[a] for a in order) == t.shape:
+            yield f"transposed, as if its axes were {said}", t.transpose(order)
+        yield f"laid out as if its axes were {said}", t.transpose(order).reshape(t.shape)
+        yield f"read as if its axes were {said}", t.reshape([t.shape[a] for a in order]).transpose(np.argsort(order))
+    for a, name in _axes(p, k):
+        yield f"back to front along {name}", np.flip(t, a)
+        yield from ((f"shifted by {s:+d} along {name}", np.roll(t, s, a)) for s in (1, -1))
+        for s, fill in ((1, 0), (-1, -1)):
+            moved = np.roll(t, s, a)
+            moved[(slice(None),) * a + (fill,)] = 0
+            yield f"shifted by {s:+d} along {name}, with zeros moved in", moved
+
+
+def _another(p: Picture, k: str) -> Iterator[Guess]:
+    for other, t in p.true.items():
+        if other != k and t.shape == p.x[k].shape:
+            d = p.claimed[other]
+            swapped = d is not None and p.fits(other, p.true[k]) if p.true[k].shape == p.x[other].shape else False
+            yield f"d{other}" + (f", and d{other} that of d{k}" if swapped else ""), t
+
+
+def _upstream(p: Picture, k: str) -> Iterator[Guess]:
+    """What another upstream would give."""
+    yield from ((said, p.pull(k, u)) for said, u in _upstreams(p))
+
+
+def _upstreams(p: Picture) -> Iterator[tuple[str, Array]]:
+    outs, live = p.outputs(p.dy), p.dy != 0
+    yield "1, whatever it is", np.where(live, 1.0, 0)
+    yield "its absolute value", np.abs(p.dy)
+    yield "its sign", np.sign(p.dy)
+    yield "its first entry alone", np.where(live, p.dy.ravel()[0], 0)
+    yield "its mean", np.where(live, p.dy.mean(), 0)
+    yield "its sum", np.where(live, p.dy.sum(), 0)
+    for i in range(len(outs)) if len(outs) > 1 else ():
+        yield f"0 at output {i + 1} of {len(outs)}", np.concatenate([np.ravel(o * (j != i)) for j, o in enumerate(outs)])
+    for i, dy in enumerate(outs):
+        for a, name in enumerate(p.axes[str(i or "")]):
+            def put(new: Array, i: int = i) -> Array:
+                return np.where(live, np.concatenate([np.ravel(np.broadcast_to(new, o.shape) if j == i else o) for j, o in enumerate(outs)]), 0)
+            if dy.shape[a] > 1:
+                yield f"that of {name}=0 throughout", put(np.take(dy, [0], a))
+                yield f"that of {name}=-1 throughout", put(np.take(dy, [-1], a))
+                yield f"its mean over {name}", put(dy.mean(a, keepdims=True))
+                yield f"its sum over {name}", put(dy.sum(a, keepdims=True))
+                yield f"back to front along {name}", put(np.flip(dy, a))
+                yield from ((f"shifted by {s:+d} along {name}", put(np.roll(dy, s, a))) for s in (1, -1))
+        for a, b in combinations(range(dy.ndim), 2):
+            if dy.shape[a] == dy.shape[b] > 1:
+                yield f"transposed in {p.axes[str(i or '')][a]} and {p.axes[str(i or '')][b]}", put(np.swapaxes(dy, a, b))
+
+
+def _partial(p: Picture, k: str) -> Iterator[Guess]:
+    """The contributions of some outputs alone."""
+    start = 0
+    for i, shape in enumerate(p.shapes):
+        size, names = int(np.prod(shape)), p.axes[str(i or "")]
+        own = np.zeros(len(p.dy), bool)
+        own[start:start + size], start = True, start + size
+        where = np.indices(shape).reshape(len(shape), size)
+        for a, name in enumerate(names):
+            n = shape[a]
+            picks = {f"{name}=0 alone": where[a] == 0, f"{name}=-1 alone": where[a] == n - 1, f"all {name} but the first": where[a] > 0,
+                     f"all {name} but the last": where[a] < n - 1, f"every 2nd {name}": where[a] % 2 == 0} if n > 1 else {}
+            for said, chosen in picks.items():
+                mask = ~own
+                mask[own] = chosen
+                yield f"{said}", p.pull(k, p.dy * mask)
+        for a, b in _alike(p, k, i):
+            yield from _matching(p, k, own, where[a], a, b, names[a])
+
+
+def _alike(p: Picture, k: str, i: int) -> Iterator[tuple[int, int]]:
+    """Axes of output i that are axes of `k` as well: by name, or by their place and size where there are none."""
+    outs, mine = p.axes[str(i or "")], p.axes[k]
+    for a, name in enumerate(outs):
+        if p.shapes[i][a] > 1:
+            same = [b for b, other in enumerate(mine) if other == name and p.x[k].shape[b] == p.shapes[i][a]]
+            yield from ((a, b) for b in same)
+
+
+MATCHES: dict[str, Callable[[Array, Array], Array]] = {
+    "the same {}": np.equal, "another {}": np.not_equal, "later {}, and the same": np.greater_equal, "earlier {}, and the same": np.less_equal}
+
+
+def _matching(p: Picture, k: str, own: Array, there: Array, a: int, b: int, name: str) -> Iterator[Guess]:
+    """The contributions of outputs whose place on an axis stands to that of the entry in some relation."""
+    here = np.arange(p.x[k].shape[b]).reshape([-1 if c == b else 1 for c in range(p.x[k].ndim)])
+    for said, relation in MATCHES.items():
+        mask = relation(there.reshape(-1, *[1] * p.x[k].ndim), here[None])
+        yield f"outputs of {said.format(name)} alone", p.true[k] - np.sum(np.where(mask, 0, p.part[k][own]), axis=0)
+
+
+def _spread_sum(p: Picture, k: str) -> Iterator[Guess]:
+    """Summed over an axis that the primal has, and spread over it again."""
+    t = p.true[k]
+    for a, name in _axes(p, k):
+        yield f"summed over {name}", np.broadcast_to(t.sum(a, keepdims=True), t.shape)
+        yield f"averaged over {name}", np.broadcast_to(t.mean(a, keepdims=True), t.shape)
+        yield f"added up along {name}", np.cumsum(t, a)
+        yield f"added up backwards along {name}", np.flip(np.cumsum(np.flip(t, a), a), a)
+
+
+def _product(p: Picture, k: str) -> Iterator[Guess]:
+    """An array too many, or too few, among the factors."""
+    t = p.true[k]
+    for name, q in _factors(p, t.shape):
+        yield f"{name} is missing among its factors", np.divide(t, q, out=np.zeros(t.shape, np.result_type(t, q, 1.0)), where=q != 0)
+        yield f"{name} is a factor too many", t * q
+
+
+def _factors(p: Picture, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
+    """The primals, and outputs, that broadcast to a shape and are not the same everywhere."""
+    outs = {("y" if len(p.shapes) == 1 else f"y{i + 1}"): y for i, y in enumerate(p.outputs(p.y))}
+    for name, q in {**p.x, **outs}.items():
+        if q.dtype.kind in "fc" and q.size > 1 and q.ndim <= len(shape) and q.shape == shape[len(shape) - q.ndim:]:
+            yield name, q
+        elif q.dtype.kind in "fc" and q.size > 1 and q.ndim < len(shape) and q.shape == shape[:q.ndim]:
+            yield name, q.reshape(*q.shape, *[1] * (len(shape) - q.ndim))
+
+
+class Activation(NamedTuple):
+    """An elementwise function: its slope by its value, its argument by its value, its value by its argument."""
+    of_value: Callable[[Array], Array]
+    argument: Callable[[Array], Array]
+    value: Callable[[Array], Array]
+    said: str
+
+
+LOGIT = lambda y: np.log(y / (1 - y))
+ACTIVATIONS: Mapping[str, Activation] = {
+    "tanh": Activation(lambda a: 1 - a**2, np.arctanh, np.tanh, "1 − a²"),
+    "sigmoid": Activation(lambda a: a * (1 - a), LOGIT, lambda z: 1 / (1 + np.exp(-z)), "a (1 − a)"),
+    "exp": Activation(lambda a: a, np.log, np.exp, "a"),
+    "softplus": Activation(lambda a: -np.expm1(-a), lambda a: np.log(np.expm1(a)), lambda z: np.logaddexp(0, z), "1 − exp(−a)"),
+    "a square": Activation(lambda a: 2 * np.sqrt(a), np.sqrt, np.square, "2z"),
+    "a square root": Activation(lambda a: 1 / (2 * a), np.square, np.sqrt, "1/(2a)"),
+}
+
+
+def _slope(p: Picture, k: str) -> Iterator[Guess]:
+    """The upstream divided by the slope of an activation, multiplied once more, or taken at another place."""
+    for name, f in ACTIVATIONS.items():
+        slope = f.of_value(p.y)
+        if np.isfinite(slope[p.dy != 0]).all() and (slope[p.dy != 0] != 0).all() and np.ptp(slope[p.dy != 0]) > 0:
+            z, again = f.argument(p.y), f.value(p.y)
+            yield f"the slope of {name}, {f.said}, is missing", p.pull(k, p.dy / slope)
+            yield f"the slope of {name}, {f.said}, is there twice", p.pull(k, p.dy * slope)
+            yield f"the slope of {name}, {f.said}, is taken at z, and a = f(z) is meant", p.pull(k, p.dy * f.of_value(z) / slope)
+            yield f"the slope of {name} is taken at a = f(z), and z is meant", p.pull(k, p.dy * f.of_value(again) / slope)
+
+
+def _itself(p: Picture, k: str) -> Iterator[Guess]:
+    """The upstream as it came."""
+    yield from (("", dy) for dy in p.outputs(p.dy) if dy.shape == p.x[k].shape and (dy != 0).all())
+
+
+def _conjugate(p: Picture, k: str) -> Iterator[Guess]:
+    if np.iscomplexobj(p.part[k]):
+        j = np.divide(np.conj(p.part[k]), np.conj(p.dy).reshape(-1, *[1] * p.x[k].ndim), out=np.zeros_like(p.part[k]),
+                      where=(p.dy != 0).reshape(-1, *[1] * p.x[k].ndim))
+        yield "", np.tensordot(p.dy, j, 1)
+        yield "as a whole", np.conj(p.true[k])
+
+
+def _term(p: Picture, k: str) -> Iterator[Guess]:
+    """A term that is constant along an axis, or a multiple there of a primal, the output or the upstream."""
+    t, off = p.true[k], p.claim(k) - p.true[k]
+    bases = {"": np.ones(t.shape), **{f" times {n}": q for n, q in _factors(p, t.shape) if q.shape == t.shape},
+             **{f" times dy{i or ''}": dy for i, dy in enumerate(p.outputs(p.dy)) if dy.shape == t.shape}}
+    for a, name in _axes(p, k) if t.size > 3 else ():
+        for said, q in bases.items():
+            share = np.sum(off * q, a, keepdims=True) / np.sum(q * q, a, keepdims=True)
+            yield f"that is one number{said} for all of {name}", t + share * q
+
+
+def _slices(p: Picture, k: str) -> Iterator[Guess]:
+    """A factor for each place on an axis."""
+    d, t = p.claim(k), p.true[k]
+    for a, name in _axes(p, k):
+        rest = tuple(b for b in range(t.ndim) if b != a)
+        if t.size // t.shape[a] > 2:
+            yield name, t * (np.sum(d * t, rest, keepdims=True) / np.sum(t * t, rest, keepdims=True))
+
+
+def _some_zero(p: Picture, k: str) -> Iterator[Guess]:
+    d = p.claim(k)
+    yield "", np.where(p.wrong(k), 0, d) if (d[p.wrong(k)] == 0).all() else np.zeros(d.shape)
+
+
+def _inverted(p: Picture, k: str) -> Iterator[Guess]:
+    d, t, none = p.claim(k), p.true[k], 1e-9 * np.max(np.abs(p.true[k]), initial=0.0)
+    if ((np.abs(d) <= none) != (np.abs(t) <= none)).all() and (np.abs(t) <= none).any() and (np.abs(t) > none).any():
+        yield "", d
+
+
+def _not_zero(p: Picture, k: str) -> Iterator[Guess]:
+    d, t, wrong = p.claim(k), p.true[k], p.wrong(k)
+    if (np.abs(t[wrong]) <= 1e-7 * np.max(np.abs(d[wrong]), initial=0.0)).all():
+        yield "", d
+
+
+def _narrow(p: Picture, k: str) -> Iterator[Guess]:
+    """Every entry is a number of a narrower format, or as far off as its roundings in the middle make it."""
+    d, t = p.claim(k), p.true[k]
+    if d.dtype != np.float64 or not np.isfinite(d).all():
+        return
+    size = np.max(np.abs(t), initial=0.0)
+    for dtype in ("float16", "float32"):
+        eps, off = float(np.finfo(dtype).eps), d - t
+        kept = np.array_equal(d.astype(dtype).astype(d.dtype), d) and d.size > 1
+        noisy = dtype == "float32" and p.wrong(k).sum() > 3 and (off > 0).any() and (off < 0).any()
+        if (kept or noisy) and np.max(np.abs(off), initial=0.0) <= 16 * eps * size:
+            yield dtype, d
+
+
+def _stale(p: Picture, k: str) -> Iterator[Guess]:
+    """What another call was given just before, whatever that was."""
+    seen = [(other.get(k), again.get(k)) for other, again in map(p.before, (0.75, 0.5))]
+    if all(b is not None and d is not None and np.array_equal(b, d) for b, d in seen) and not np.array_equal(seen[0][0], seen[1][0]):     # type: ignore[arg-type]
+        yield "is that of the call before", p.claim(k)
+
+
+FORMS = {"missing", "unsummed", "another shape", "stale"}      # told by what was returned, not by a prediction
+
+SIZE = rf"(?!{OWN})−?(\(\w+ · \w+\)|[A-Za-z_]\w*)( =|$)"          # of an axis, or of two
+
+HYPOTHESES: tuple[Hypothesis, ...] = (
+    Hypothesis("missing", _missing, "{d} is not returned", "a cotangent that was forgotten, or a parameter taken for a constant", 1),
+    Hypothesis("unsummed", _unsummed, "{d} still has {how}, over which it was to be summed", "a broadcast that was not undone", 1),
+    Hypothesis("another shape", _laid_out, "{d} has the right entries, {how}", "", 1),
+    Hypothesis("zero", _zero, "{d} is 0 throughout", "a term that was dropped, or an array that nobody filled", 1, sampled=True),
+    Hypothesis("sign", _factor, "{d} has the wrong sign", "", 1, "−1( =|$)", True),
+    Hypothesis("mean for sum", _factor, "{d} is the true value × {how}", "averaged, where it is to be summed", 1, r"−?1/[^√]", True),
+    Hypothesis("sum for mean", _factor, "{d} is the true value × {how}", "summed, where it is to be averaged", 1, SIZE, True),
+    Hypothesis("scale", _factor, "{d} is the true value × {how}", "a scale that is missing, or there twice", 1, "−?(1/)?√", True),
+    Hypothesis("factor", _factor, "{d} is the true value × {how}", "", 2, f"(?!{OWN})", True),
+    Hypothesis("stale", _stale, "{d} {how}", "a cache that outlives its call"),
+    Hypothesis("narrow", _narrow, "{d} is only as good as {how}", "a cast to a narrower type", sampled=True),
+    Hypothesis("reordered", _reordered, "{d} has the right entries in other places: {how}", "axes or indices mixed up"),
+    Hypothesis("another's", _another, "{d} is the cotangent of another: {how}", "results returned in the wrong slots"),
+    Hypothesis("conjugate", _conjugate, "{d} lacks a conjugate", "np.conj is missing where a complex factor is pulled back"),
+    Hypothesis("summed", _spread_sum, "{d} is {how}", "a sum over an axis that is the array's own"),
+    Hypothesis("upstream", _upstream, "{d} is what it would be if the upstream were {how}", "the upstream is not used as it comes"),
+    Hypothesis("partial", _partial, "{d} is what comes from {how}", "a loop or a slice that leaves something out, or a link that is not followed"),
+    Hypothesis("own factor", _factor, "{d} is the true value × {how}", "", 4, OWN),
+    Hypothesis("the upstream itself", _itself, "{d} is the upstream itself", "the local derivative is missing"),
+    Hypothesis("slope", _slope, "in {d} {how}", "the activation's derivative"),
+    Hypothesis("product", _product, "{d} would be right but for one factor: {how}", ""),
+    Hypothesis("inverted", _inverted, "{d} is 0 where the derivative is not, and not where it is", "a mask that is inverted"),
+    Hypothesis("some zero", _some_zero, "{d} is 0 where the derivative is not", "places that are never written, or masked by mistake", 1, sampled=True),
+    Hypothesis("not zero", _not_zero, "{d} is not 0 where the derivative is", "a mask that is missing", 1, sampled=True),
+    Hypothesis("factors", _slices, "each place on {how} has a factor of its own in {d}", ""),
+    Hypothesis("term", _term, "{d} is off by a term {how}", "a sum or a mean over that axis is missing, or is there twice", 4),
+)

@@ -1,0 +1,330 @@
+"""Would my checks notice? A layer's own backward pass is made wrong in one place at a time, and the battery judges each mutant.
+
+What is changed is what backward runs and forward does not: the pullback, and the functions of its own package that it calls.
+A mutant counts as killed by the first check that fails, raises, or does not come to an end. Of the others those are set aside as
+equivalent whose cotangents are the same within rounding at many ordinary points, or differ at ties only, where either is right.
+"""
+from __future__ import annotations
+
+import sys
+import time
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import inf
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from .answers import Answer, Question, attempt, backward
+from .checks import CHECKS, applicable
+from .checks.values import RECIPES
+from .evidence import Evidence, Mutation, Point, Survivor, Verdict
+from .mutants import Edit, edits, installed, outermost, recompiled
+from .runner import LOW_PRECISION, PROFILES, Progress, judge_check, undisturbed
+from .strategies import points
+from .subjects import Array, Case, Subject, copied, generator
+
+TRACED = 40               # points at which is seen what backward runs
+COMPARED = 60             # ordinary points at which a survivor is compared with the original
+ROUNDINGS = 64.0          # of an array's largest entry: what another order of summation changes
+LEAST_S, SLOWER = 20.0, 50.0      # between two signs of life: so long, or so many times as long as the original's slowest check at a point
+TIES = ("zeros", "value")         # words of the recipes that make ties
+TOOLS = {__package__, "numpy", "scipy", "torch", "jax", "autograd", *sys.stdlib_module_names}     # what layers are written with
+HUNG, CRASHED = "time limit", "crash"
+
+
+class Fate(NamedTuple):
+    """What became of a mutant."""
+    what: Literal["killed", "survived", "equivalent", "idle"]
+    by: str = ""              # the check that noticed; why it is equivalent
+    why: str = ""             # what the check said; of a survivor, the case that would show it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How every mutant of a case is judged; picklable."""
+    target: str
+    name: str
+    checks: tuple[str, ...]
+    profile: str
+    seed: int
+    known: frozenset[tuple[str, str]] = frozenset()        # what fails without any mutation: it tells nothing
+
+    def points(self, case: Case) -> list[Point]:
+        return [p for dtype, n in PROFILES[self.profile].points.items() for p in points(case, n, self.seed, dtype)]
+
+
+# what may be changed -----------------------------------------------------------------------------------------------------------
+
+def functions(case: Case, seed: int = 0) -> list[types.CodeType]:
+    """The code that backward runs and forward does not, in the package of the first of it."""
+    ahead, back = dict[types.CodeType, None](), dict[types.CodeType, None]()
+    with undisturbed():
+        for point in points(case, TRACED, seed):
+            s = case.subject(point)
+            q = Question.at(s, "trace")
+            with traced(ahead):
+                tape = s.tape()
+                tape.forward(copied(q.primals))
+            with traced(back):
+                backward(s, tape, [np.copy(dy) for dy in q.dys])
+    theirs = [c for c in back if _package(c) not in ("", *TOOLS)]
+    return outermost([c for c in theirs if c not in ahead and _package(c) == _package(theirs[0])])
+
+
+@contextmanager
+def traced(seen: dict[types.CodeType, None]) -> Iterator[None]:
+    """Note the code of every Python function that is called meanwhile, in order."""
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: seen.setdefault(frame.f_code) if event == "call" else None)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def _package(code: types.CodeType) -> str:
+    """The top package of the module that the code's file is; "" where it is no module's."""
+    modules = (m.__name__ for m in list(sys.modules.values()) if getattr(m, "__file__", None) == code.co_filename and m.__name__ != "__mp_main__")
+    return next(modules, "").partition(".")[0]
+
+
+@dataclass
+class Laboratory:
+    """The mutants of one case, made in this process, and what is known of the original."""
+    case: Case
+    plan: Plan
+    beat: Callable[[], None] = lambda: None                # called between any two steps: the process is alive
+
+    @cached_property
+    def mutants(self) -> list[tuple[types.CodeType, Edit]]:
+        return [(code, e) for code in functions(self.case, self.plan.seed) for e in edits(code)]
+
+    @cached_property
+    def points(self) -> list[Point]:
+        return self.plan.points(self.case)
+
+    def fate(self, i: int) -> Fate:
+        """What becomes of the i-th mutant."""
+        old, edit = self.mutants[i]
+        new = recompiled(old, edit)
+        if new is None:
+            return Fate("idle", "the same code")
+        with undisturbed():
+            with installed(old, new):
+                noticed = self.noticed()
+            return noticed or self.difference(old, new)
+
+    def noticed(self) -> Fate | None:
+        """The first check that fails, one check after the other at all points; in low precision a failure must recur."""
+        at: dict[str, Subject | Exception] = {}
+        for name in self.plan.checks:
+            low: Counter[str] = Counter()
+            for point in self.points:
+                self.beat()
+                for e in self.evidence(name, point, at):
+                    low[e.primal] += point.dtype in LOW_PRECISION
+                    if point.dtype not in LOW_PRECISION or low[e.primal] > 1 or e.verdict is Verdict.ERROR:
+                        return Fate("killed", name, e.reason)
+        return None
+
+    def evidence(self, name: str, point: Point, at: dict[str, Subject | Exception]) -> Iterator[Evidence]:
+        """What a check has against the layer as it is now."""
+        key = repr(point)
+        if key not in at:
+            try:
+                at[key] = self.case.subject(point)
+            except Exception as error:                     # a foreign layer runs once while it is built
+                at[key] = error
+        s = at[key]
+        if isinstance(s, Exception):
+            yield Evidence(check=name, verdict=Verdict.ERROR, reason=f"{type(s).__name__}: {s}")
+        elif not applicable(CHECKS[name], s):
+            found = judge_check(s, CHECKS[name])
+            yield from (e for e in found if e.verdict in (Verdict.FAIL, Verdict.ERROR) and (name, e.primal) not in self.plan.known)
+
+    def difference(self, old: types.CodeType, new: types.CodeType) -> Fate:
+        """Where the mutant that nobody noticed answers otherwise than the original: at ordinary points, at special values, or nowhere."""
+        bits = True
+        for point in points(self.case, COMPARED, self.plan.seed + 1):
+            self.beat()
+            s = self.case.subject(point)
+            for name, there in (("", s), *self.special(s)):
+                right = Question.at(there, "mutant")
+                try:
+                    answer = right.answer
+                except Exception:                          # values that the layer does not take
+                    continue
+                with installed(old, new):
+                    other, raised = attempt(right.ask)
+                wrong = raised or departure(answer, other)
+                bits = bits and not wrong and all(np.array_equal(answer[k], other[k], equal_nan=answer[k].dtype.kind in "fc") for k in answer)
+                tied = any(word in name for word in TIES) and not raised and "not finite" not in wrong
+                if wrong and not tied:
+                    return Fate("survived", why=f"{self.case.family.code(point)}{f', with {name}' if name else ''}: {wrong}")
+        return Fate("equivalent", "the same bits" if bits else "within rounding, or at ties alone")
+
+    def special(self, s: Subject) -> Iterator[tuple[str, Subject]]:
+        """The subject with each kind of special inputs, where the layer is finite there."""
+        for name, recipe in RECIPES.items():
+            rng = s.rng("mutant", name)
+            primals = {**s.primals, **{k: recipe(rng, s.primals[k]).astype(s.primals[k].dtype) for k in s.inputs}}
+            there = replace(s, primals=primals)
+            ys, raised = attempt(lambda there=there: {str(i): y for i, y in enumerate(there(there.primals))})      # type: ignore[misc]
+            if not raised and all(np.isfinite(y).all() for y in ys.values()):
+                yield name, there
+
+
+def departure(right: Answer, other: Answer) -> str:
+    """The first array in which an answer is another, beyond rounding; "" if none is."""
+    for k, a in right.items():
+        b = other.get(k)
+        if b is None or b.shape != a.shape:
+            return f"{k} is {'missing' if b is None else f'of shape {b.shape}'}"
+        gap, room = _gap(a, b), ROUNDINGS * np.finfo(a.dtype).eps * np.max(np.abs(a[np.isfinite(a)]), initial=0.0) if a.dtype.kind in "fc" else 0.0
+        if gap == inf:
+            return f"{k} is not finite"
+        if gap > room:
+            return f"{k} differs by {gap:.2g}"
+    return ""
+
+
+def _gap(a: Array, b: Array) -> float:
+    with np.errstate(all="ignore"):
+        gap = np.abs(np.subtract(a, b, dtype=np.result_type(a, b, np.float64)))
+    return float(np.max(np.where(np.isfinite(a), np.where(np.isfinite(gap), gap, inf), 0.0), initial=0.0))
+
+
+# processes: a mutant may hang, or take its interpreter along ---------------------------------------------------------------------
+
+@dataclass
+class Worker:
+    """A process that makes the mutants for itself, gives signs of life, and answers by number."""
+    plan: Plan
+    limit: float
+    index: int | None = None
+    deadline: float = inf
+    line: Connection = field(init=False)
+    ready: bool = False
+
+    def __post_init__(self) -> None:
+        context = get_context("spawn")
+        self.line, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, self.plan), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, index: int) -> None:
+        self.index, self.deadline = index, time.monotonic() + self.limit if self.ready else inf
+        self.line.send(index)
+
+    def take(self) -> Fate | None:
+        """The fate of what it was given, if there is one by now: its answer, its death, or its delay."""
+        try:
+            while self.line.poll():
+                if (said := self.line.recv()) is not None:
+                    return Fate(*said)
+                self.ready, self.deadline = True, time.monotonic() + self.limit
+        except (EOFError, ConnectionError):
+            self.process.join(1)
+            if not self.ready:
+                raise RuntimeError(f"{self.plan.target} could not be found again in another process (exit code {self.process.exitcode})") from None
+            return Fate("killed", CRASHED, f"the process died (exit code {self.process.exitcode})")
+        if time.monotonic() > self.deadline:
+            return Fate("killed", HUNG, f"no sign of life for {self.limit:.0f} s")
+        return None
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.line.close()
+
+
+def _work(line: Connection, plan: Plan) -> None:
+    from .targets import find
+    with redirect_stdout(sys.stderr):
+        laboratory = Laboratory(next(c for c in find(plan.target).cases if c.name == plan.name), plan, lambda: line.send(None))
+        if laboratory.mutants:
+            laboratory.beat()
+        while True:
+            line.send(tuple(laboratory.fate(line.recv())))
+
+
+def fates(plan: Plan, chosen: Sequence[int], workers: int, limit: float, told: Callable[[int], None] = lambda done: None) -> dict[int, Fate]:
+    """The fate of each mutant that was chosen."""
+    waiting, found, crew = list(reversed(chosen)), dict[int, Fate](), [Worker(plan, limit) for _ in range(min(workers, len(chosen)))]
+    try:
+        while len(found) < len(chosen):
+            for i, w in enumerate(crew):
+                fate = w.take() if w.index is not None else None
+                if fate:
+                    found[w.index] = fate                  # type: ignore[index]
+                    told(len(found))
+                    if fate.by in (HUNG, CRASHED):
+                        w.stop()
+                        crew[i] = w = Worker(plan, limit)
+                    w.index, w.deadline = None, inf
+                if w.index is None and waiting:
+                    w.give(waiting.pop())
+            busy = [w for w in crew if w.index is not None]
+            if busy:
+                soonest = min(w.deadline for w in busy)
+                wait([w.line for w in busy], max(0.0, soonest - time.monotonic()) if soonest < inf else None)
+    finally:
+        for w in crew:
+            w.stop()
+    return found
+
+
+# a whole case --------------------------------------------------------------------------------------------------------------------
+
+def mutate(case: Case, *, checks: Sequence[str] | None = None, profile: str = "quick", seed: int = 0, workers: int = 1, most: int | None = None,
+           limit: float | None = None, progress: Progress = lambda what, done, total: None) -> tuple[Mutation, dict[str, Fate]]:
+    """Judge the mutants of a case's backward pass: the score with its survivors, and the fate of each by its diff.
+
+    checks: names, the default battery if None; `adjoint` goes first, the others by what they cost. most: so many mutants, chosen at
+    random by the seed. limit: seconds without a sign of life from one; None: by what the original takes. The case must be found by its target.
+    """
+    battery = [c.name for c in CHECKS.values() if (c.default if checks is None else c.name in checks)]
+    plan = Plan(case.target, case.name, tuple(battery), profile, seed)
+    cost, known = unmutated(case, plan)
+    plan = replace(plan, checks=tuple(sorted(battery, key=lambda c: (c != "adjoint", cost.get(c, 0.0)))), known=known)
+    mutants = Laboratory(case, plan).mutants
+    rng = generator("mutate", case.name, seed)
+    chosen = sorted(rng.choice(len(mutants), most, replace=False).tolist()) if most is not None and most < len(mutants) else range(len(mutants))
+    seconds = limit or max(LEAST_S, SLOWER * max(cost.values(), default=0.0))
+    progress(case.name, 0, len(chosen))
+    found = fates(plan, list(chosen), workers, seconds, lambda done: progress(case.name, done, len(chosen)))
+    judged = {i: fate for i, fate in sorted(found.items()) if fate.what != "idle"}
+    count, kills = Counter(f.what for f in judged.values()), Counter(f.by for f in judged.values() if f.what == "killed")
+    alive = tuple(Survivor(what=mutants[i][1].kind, where=_where(mutants[i][1]), diff=mutants[i][1].diff, add=f.why)
+                  for i, f in judged.items() if f.what == "survived")
+    score = Mutation(case=case.name, killed=count["killed"], survived=count["survived"], equivalent=count["equivalent"],
+                     kills=dict(sorted(kills.items(), key=lambda k: (-k[1], k[0]))), survivors=alive)
+    return score, {f"{_where(mutants[i][1])} {mutants[i][1].kind}\n{mutants[i][1].diff}": f for i, f in judged.items()}
+
+
+def unmutated(case: Case, plan: Plan) -> tuple[dict[str, float], frozenset[tuple[str, str]]]:
+    """What each check costs on the original, at its slowest point, and what fails there already."""
+    laboratory, cost, known = Laboratory(case, plan), dict[str, float](), set[tuple[str, str]]()
+    with undisturbed():
+        at: dict[str, Subject | Exception] = {}
+        for name in plan.checks:
+            for point in laboratory.points:
+                began = time.perf_counter()
+                known |= {(name, e.primal) for e in laboratory.evidence(name, point, at)}
+                cost[name] = max(cost.get(name, 0.0), time.perf_counter() - began)
+    return cost, frozenset(known)
+
+
+def _where(edit: Edit) -> str:
+    here = Path.cwd()
+    file = Path(edit.file)
+    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{edit.line}"

@@ -1,0 +1,181 @@
+"""A failure says which entries, what kind of mistake, and what would repeat it: on small cases whole, on large ones by search."""
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from math import log2
+from pathlib import Path
+
+import confusion
+import failures
+import numpy as np
+import pytest
+
+import gradcheck
+from gradcheck.checks import CHECKS
+from gradcheck.checks.adjoint import Trial
+from gradcheck.diagnose import HYPOTHESES, UNRECOGNISED, regions
+from gradcheck.evidence import Evidence, Point, Verdict
+from gradcheck.messages import COLUMNS, LINES
+from gradcheck.strategies import points, smallest
+from gradcheck.subjects import Counter, Subject
+from gradcheck.targets import find
+
+ROOT = Path(__file__).parent.parent
+
+
+# where, in words ---------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("at", "words"), [
+    (np.s_[:, :], "all"), (np.s_[0, :], "rows=0"), (np.s_[-1:], "rows=-1"), (np.s_[-3:], "last 3 of 9 rows"), (np.s_[:4], "first 4 of 9 rows"),
+    (np.s_[::8], "rows=0 and rows=-1 (the border)"), (np.s_[:, 3], "ch=3"), (np.s_[1:], "all rows but the first"),
+    (np.s_[1::2, :2], "every 2nd of the 9 rows from 1 on, first 2 of 7 ch"),
+    (np.s_[2:5], "rows=2…4 of 9"), (np.s_[4, 3], "rows=4, ch=3"), ([0, 4, 5], "rows=0, 4, 5"),
+])
+def test_a_set_of_entries_in_words_of_its_axes(at, words):
+    chosen = np.zeros((9, 7), bool)
+    chosen[at] = True
+    assert regions.region(chosen, ("rows", "ch")) == words
+
+
+def test_borders_diagonals_and_heaps():
+    border = np.ones((5, 6), bool)
+    border[1:-1, 1:-1] = False
+    assert regions.region(border, ("rows", "cols")) == "rows=0 and rows=-1 (the border) and cols=0 and cols=-1 (the border)"
+    assert regions.region(np.eye(4, dtype=bool), ("a", "b")) == "on the diagonal of a and b"
+    assert regions.region(np.tri(4, k=-1, dtype=bool), ("a", "b")) == "below the diagonal of a and b"
+    heap = np.zeros((6, 6), bool)
+    heap[[1, 2, 4], [5, 0, 2]] = True
+    assert regions.region(heap, ("a", "b")) == "3 of 36 entries, within a=1, 2, 4, b=0, 2, 5"
+
+
+def test_entries_that_are_zero_either_way_do_not_spoil_the_words():
+    chosen, idle = np.ones((4, 4), bool), np.zeros((4, 4), bool)
+    chosen[2, 1], idle[2, 1] = False, True
+    assert regions.region(chosen, ("a", "b"), idle) == "all"
+
+
+# what kind -----------------------------------------------------------------------------------------------------------------------
+
+def test_the_diagnosis_is_right_on_a_layer():
+    """The whole table is `python -m tests.confusion`."""
+    found = confusion.summary(list(confusion.table([c for c in find("layers").cases if c.name == "Dense"], wild=False)))
+    assert found["with a pattern"] > 3 and found["to be looked at"] == [] and found["named all the same"] == 0
+
+
+@pytest.mark.parametrize("name", confusion.WILD_KINDS)
+def test_wild_defects_are_called_by_their_names(name):
+    found = list(confusion.of_wild(name))
+    assert found and all(f.said == confusion.WILD_KINDS[name] or f.truth != confusion.WILD_KINDS[name] for f in found), found
+    assert any(f.said == confusion.WILD_KINDS[name] for f in found) and all(f.array and f.entry for f in found)
+
+
+def test_what_fits_nothing_is_called_so():
+    s = gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": dy * np.cos(p["x"]) + 0.1 * dy ** 2 * p["x"] ** 3}, x="n d")
+    assert "not recognised: none of" in failing(s, "x").diagnosis
+
+
+def test_every_hypothesis_has_a_name_of_its_own_and_says_something():
+    names = [h.name for h in HYPOTHESES]
+    assert len(set(names)) == len(names) and UNRECOGNISED not in names
+    assert all("{d}" in h.sentence for h in HYPOTHESES)
+
+
+def failing(s: Subject, k: str) -> Evidence:
+    """The located failure of a primal."""
+    e = next(e for e in CHECKS["adjoint"].run(s) if e.primal == k)
+    assert e.verdict is Verdict.FAIL
+    return Trial(s).located(e)
+
+
+# large arrays --------------------------------------------------------------------------------------------------------------------
+
+SHAPE, LESS = (1000, 1000), (240, 400)
+
+
+def large(wrong, shape=LESS) -> Subject:
+    """y = Σ_rows w ∘ x with very many weights, whose cotangent `wrong` changes."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape)
+
+    def pull(p, dy):
+        dw = x * dy
+        return {"w": wrong(dw) if wrong else dw}
+    return replace(gradcheck.subject(lambda p: np.einsum("rc,rc->c", p["w"], x), pull, w=rng.standard_normal(shape)), counter=Counter())
+
+
+def change(at, by):
+    def wrong(d):
+        d[at] = by(d[at])
+        return d
+    return wrong
+
+
+def test_one_wrong_entry_in_a_million_is_found_with_few_calls():
+    s = large(change((617, 42), lambda d: 3 * d + 1), SHAPE)
+    look = Trial(s).looking("w")
+    s.counter.forward = s.counter.backward = 0
+    e = Trial(s).located(Evidence("adjoint", "w", Verdict.FAIL))
+    assert e.worst[0].index == (617, 42) and "at w[617, 42] alone" in e.diagnosis
+    assert s.counter.forward <= 24 * log2(look.d.size) + 120 <= 600 and s.counter.backward <= 6
+
+
+@pytest.mark.parametrize(("at", "words"), [
+    (np.s_[-3:], "last 3 of 240 axis 0"), (np.s_[:, 24], "axis 1=24"), (np.s_[0], "axis 0=0"), ((np.array([7, 180]), np.array([9, 390])), "at w["),
+    (np.s_[100:200, 200:300], "axis 0=100…199 of 240, axis 1=200…299 of 400"),
+])
+def test_slices_blocks_and_several_entries_are_found(at, words):
+    e, wrong = failing(large(change(at, lambda d: 0 * d)), "w"), np.zeros(LESS, bool)
+    wrong[at] = True
+    assert words in e.diagnosis and e.worst and all(wrong[x.index] for x in e.worst)
+
+
+def test_a_factor_of_all_entries_of_a_large_array_is_recognised():
+    assert "dw is the true value × 0.5" in failing(large(lambda d: 0.5 * d), "w").diagnosis
+
+
+# shrinking -----------------------------------------------------------------------------------------------------------------------
+
+def test_the_smallest_case_is_simple_in_every_respect():
+    """Sizes, options, mode and dtype."""
+    case = find("layers:Conv2D").cases[0]
+    start = next(p for p in points(case, 5, 0, "float32") if not p.train)
+    least = smallest(case, start, lambda p: True)
+    assert least.dtype == "float64" and least.train and set(least.sizes.values()) == {1}
+    assert all(case.family.domains[k].index(v) == 0 for k, v in least.options.items())
+
+
+def test_what_fails_in_one_dtype_only_keeps_it():
+    case = find("layers:Dense").cases[0]
+    start = points(case, 3, 0, "float32")[0]
+    assert smallest(case, start, lambda p: p.dtype == "float32" and p.sizes["n"] >= 2 or p == start).dtype == "float32"
+
+
+@pytest.mark.parametrize("name", [c.name for c in find("layers").cases])
+def test_the_code_of_a_case_runs(name):
+    case = next(c for c in find("layers").cases if c.name == name)
+    for point in (*points(case, 2, 3), *points(case, 1, 3, "float32")):
+        held: dict = {}
+        exec(case.family.code(point), held)
+        assert held["layer"].training is point.train and np.isfinite(held["y"] if not isinstance(held["y"], tuple) else held["y"][0]).all()
+
+
+@pytest.mark.parametrize("case", failures.CASES, ids=lambda c: c.name)
+def test_the_code_of_foreign_cases_runs(case):
+    """As far as the layer does."""
+    code = case.family.code(Point(sizes=failures.SIZES, seed=1) if case.family.law({}) else Point())
+    with pytest.raises(IndexError) if case.name == "crashing" else nullcontext():
+        exec(code, vars(failures).copy())
+
+
+# what a person reads --------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("title", failures.TEXTS)
+def test_failure_texts_are_short(title):
+    text = failures.TEXTS[title]()
+    lines = text.splitlines()
+    assert lines[0].startswith(("FAIL", "ERROR")) and sum(-(-max(len(line), 1) // COLUMNS) for line in lines) <= LINES
+
+
+def test_the_page_of_failures_is_what_is_printed():
+    assert failures.stable(failures.page()) == failures.stable((ROOT / "reports" / "failures.md").read_text()), "run `python tests/failures.py`"
