@@ -1,74 +1,173 @@
-"""The functions that people call: `check`, `case`, `subject`."""
+"""The functions that people call: `check`, `case`, `subject`, `adapt`, `parametrize`. (`run` is the runner's own.)"""
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Mapping, Sequence
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from . import runner
-from .adapters import adapt
+from . import adapters, runner
 from .adapters.functions import Given
 from .adapters.functions import subject as of_functions
 from .evidence import Evidence, Point, Report, Verdict
+from .strategies import points
 from .subjects import Case as Case
 from .subjects import Subject
 
+if TYPE_CHECKING:
+    import pytest
+
 
 def case(factory: Callable[..., Any], *inputs: Any, name: str | None = None, sizes: Mapping[str, tuple[int, int]] | None = None,
-         params: Sequence[str] | None = None, options: Mapping[str, Sequence[Any]] | None = None, expect: Mapping[str, str] | None = None,
-         convention: Mapping[str, str] | None = None, resolution: float | None = None) -> Case:
+         params: Sequence[str] | Mapping[str, str] | None = None, options: Mapping[str, Sequence[Any]] | None = None,
+         expect: Mapping[str, str] | None = None, convention: Mapping[str, str] | None = None, resolution: float | None = None,
+         framework: str | None = None) -> Case:
     """A layer with the shapes, options and conventions under which it is to be judged.
 
-    factory: a layer class, or a function that returns a layer, called with the options as keywords; or what `subject` made.
-    inputs: one shape as text each (`"n rows cols 2"`; axes are generated), or arrays. A layer with a law needs none.
-    sizes: axis -> (least, largest). params: the names of trained arrays, where they are not found. options: keyword -> values, simplest first.
+    factory: a layer class, or a function that returns a layer, called with the options as keywords; or what `subject` made. A function of
+    torch's, JAX's or autograd's arrays, which needs more arguments than the options, is judged itself; options are its keywords.
+    inputs: one each of a shape as text (`"n rows cols 2"`: the named axes get generated sizes), an array, or a Hypothesis strategy of
+    arrays. A layer with a law needs none.
+    sizes: axis -> (least, largest). options: keyword -> its values, simplest first.
+    params: the names of trained arrays where they are not found, or name -> its gradient's name.
     expect: check -> why it is known to fail; strict. convention: a declared choice -> what it means.
-    Errors: AdaptError if no protocol is recognised.
+    resolution: the smallest wrong entry that must be seen, relative to the largest; a coarser pass is undecided.
+    framework: "torch", "jax" or "autograd": whose arrays a bare function takes, where several could run it.
+    Errors: AdaptError if no protocol is recognised; LawError for a text that is no shape; TypeError for an input that is none of the three.
 
-    >>> gradcheck.case(lambda stride: MyConv(3, stride=stride), "n rows cols 2", options={"stride": [1, 2]}, name="conv")
+    >>> import gradcheck
+    >>> class Scale:
+    ...     def __init__(self, by=2.0):
+    ...         self.by = by
+    ...     def forward(self, x):           # x  (n, d)
+    ...         return self.by * x          # y  (n, d)
+    ...     def backward(self, dy):
+    ...         return self.by * dy
+    >>> scale = gradcheck.case(Scale, "n d", options={"by": [2.0, -0.5]}, sizes={"d": (2, 5)}, name="scale")
+    >>> gradcheck.run([scale], profile="quick").verdict
+    <Verdict.PASS: 'pass'>
     """
-    family = Given(factory) if isinstance(factory, Subject) else adapt(factory, *inputs, options=options, params=params, name=name or _name_of(factory))
+    family = Given(factory) if isinstance(factory, Subject) else adapters.adapt(factory, *inputs, options=options, params=params,   # type: ignore[arg-type]
+                                                                                name=name or _name_of(factory), framework=framework)
     return Case(name or _name_of(factory), "", family, sizes or {}, expect or {}, convention or {}, resolution)
 
 
 def subject(call: Callable[..., Any], pullback: Callable[..., Any], *, name: str = "", **primals: Any) -> Subject:
     """Two bare functions as something to check: `call(primals) -> y` or a tuple, `pullback(primals, dy) -> {name: cotangent}`.
 
-    primals: arrays, or shapes as text with shared axes; new points then have other sizes, or the arrays' entries in another order.
+    primals: shapes as text that share their axes, arrays, or Hypothesis strategies of arrays. New points then have other sizes, or the
+    arrays' entries in another order. A cotangent has its primal's shape; dy has y's.
+    Errors: LawError for a text that is no shape, TypeError for a primal that is none of the three.
 
-    >>> gradcheck.check(gradcheck.subject(lambda p: p["x"] @ p["W"], my_vjp, x="n d", W="d k"))
+    >>> import gradcheck
+    >>> def call(p):
+    ...     return p["x"] @ p["W"]                          # (n, k)
+    >>> def pullback(p, dy):
+    ...     return {"x": dy @ p["W"].T, "W": p["x"].T @ dy}
+    >>> bool(gradcheck.check(gradcheck.subject(call, pullback, x="n d", W="d k"), profile="quick"))
+    True
     """
     return of_functions(call, pullback, name=name, **primals)
 
 
+def adapt(obj: Any, *inputs: Any, params: Sequence[str] | Mapping[str, str] | None = None) -> Subject:
+    """A layer of any framework, a layer class or a factory, at the first of its points: arrays by name, the call, the pullback.
+
+    inputs and params: as for `case`. The subject's arrays are `primals` (in float64), those with gradients `differentiable`.
+    Errors: AdaptError if no protocol is recognised; what the layer raises when it is built.
+
+    >>> import gradcheck, numpy as np
+    >>> class Double:
+    ...     def forward(self, x):
+    ...         return 2 * x
+    ...     def backward(self, dy):
+    ...         return 2 * dy
+    >>> double = gradcheck.adapt(Double(), np.ones((3, 2)))
+    >>> double.primals["x"].shape, double.pullback(double.primals, [np.ones((3, 2))])["x"][0]
+    ((3, 2), array([2., 2.]))
+    """
+    made = as_case(obj, *inputs, params=params)
+    where = points(made, 1, 0)
+    return made.subject(where[0] if where else Point())
+
+
 def check(target: Any, *inputs: Any, checks: Sequence[str] | None = None, seed: int = 0, resolution: float | None = None, profile: str = "default",
           at: str | None = None, **keywords: Any) -> Result:
-    """Judge one layer: a Case, a layer class, a layer, a factory, or what `subject` made. Takes all keywords of `case`.
+    """Judge one layer.
 
-    at: one point, as a failure's repeat line gives it, instead of the profile's.
+    target: a Case, what `subject` made, a layer class, a layer, or a function without arguments that returns one.
+    inputs, resolution and all other keywords: as for `case`. checks: names from `gradcheck list`; None for the default battery.
+    profile: "quick", "default" or "thorough". at: one point, as a failure's repeat line gives it, instead of the profile's.
+    Errors: those of `case`; ValueError for an unknown check or profile; TypeError for keywords beside a Case, which has its own.
 
-    >>> assert gradcheck.check(MyLayer, "n d")
+    >>> import gradcheck, numpy as np
+    >>> class Affine:
+    ...     def __init__(self):
+    ...         self.W, self.b = np.random.randn(3, 2), np.zeros(2)
+    ...     def forward(self, x):                            # x  (n, 3)
+    ...         self.x = x
+    ...         return x @ self.W + self.b                   # y  (n, 2)
+    ...     def backward(self, dy):
+    ...         self.dW, self.db = self.x.T @ dy, dy[0]      # wrong: the bias sees the first row only
+    ...         return dy @ self.W.T
+    >>> result = gradcheck.check(Affine, "n 3", profile="quick")
+    >>> bool(result), result.verdict, {e.primal for e in result.evidence if e.check == "adjoint" and e.verdict == "fail"}
+    (False, <Verdict.FAIL: 'fail'>, {'b'})
     """
-    one = target if isinstance(target, Case) else case(_factory(target), *inputs, resolution=resolution, **{"name": _name_of(target), **keywords})
+    one = as_case(target, *inputs, **({} if resolution is None else {"resolution": resolution}), **keywords)
     return Result(runner.run([one], checks=checks, seed=seed, profile=profile, at=msgspec.json.decode(at, type=Point) if at else None))
+
+
+def parametrize(cases: Iterable[Any], *, expected_failures: str | PathLike[str] | None = None) -> pytest.MarkDecorator:
+    """A pytest decorator: one item for each case and check, `test_gradients[conv3-adjoint]`. The test takes `check` and calls it.
+
+    cases: what `case` made, or anything that `check` takes without inputs. expected_failures: a file beside the test, one
+    `conv3-adjoint: reason` a line; each of them must fail. Errors: at collection, with the line that is wrong.
+
+    >>> import gradcheck
+    >>> from layers import Dense, Softmax
+    >>> @gradcheck.parametrize([Dense, Softmax])
+    ... def test_gradients(check):
+    ...     check()
+    """
+    import pytest
+    return pytest.mark.gradcheck(*cases, expected_failures=expected_failures)
+
+
+def as_case(target: Any, *inputs: Any, **keywords: Any) -> Case:
+    """A Case as it is; of anything else that `check` takes, what `case` makes. Errors: TypeError where a Case is given more."""
+    if not isinstance(target, Case):
+        return case(_factory(target), *inputs, **{"name": _name_of(target), **keywords})
+    if more := [*map(repr, inputs), *(k for k, v in keywords.items() if v is not None)]:
+        raise TypeError(f"the case {target.name!r} says itself what it is judged with, got {', '.join(more)} beside it")
+    return target
 
 
 @dataclass(frozen=True)
 class Result:
-    """The verdict on one layer, with the evidence; true if it passed."""
+    """The verdict on one layer, with the evidence; true if it passed. It prints what the command line prints.
+
+    >>> import gradcheck
+    >>> from layers import Add
+    >>> result = gradcheck.check(Add, profile="quick")
+    >>> assert result, result
+    >>> result.report().save("add.html")
+    """
     _report: Report
 
     @property
     def verdict(self) -> Verdict:
+        """The gravest of all rows'."""
         return self._report.verdict
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """The coarsest pass, or the failure, of every row."""
-        return tuple(r.failure.evidence if r.failure else r.example for c in self._report.cases for r in c.rows if r.failure or r.example)   # type: ignore[misc]
+        return tuple(e for c in self._report.cases for r in c.rows if (e := r.failure.evidence if r.failure else r.example))
 
     def report(self) -> Report:
         """The whole report, to save."""
@@ -84,18 +183,18 @@ class Result:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        from .report.notebook import to_notebook
+        return to_notebook(self._report)
 
 
 def _name_of(target: Any) -> str:
+    target = owner if isinstance(owner := getattr(target, "__self__", None), type) else target       # of `Function.apply`, the Function
     name = getattr(target, "__name__", "") or getattr(target, "name", "")
     return name if isinstance(name, str) and name and name != "<lambda>" else type(target).__name__ if not callable(target) else "layer"
 
 
 def _factory(target: Any) -> Any:
     """A layer that exists already is built by copying it."""
-    import copy
-    import inspect
-    if inspect.isclass(target) or inspect.isfunction(target) or isinstance(target, Subject):
+    if inspect.isclass(target) or inspect.isroutine(target) or isinstance(target, Subject) or adapters.is_itself(target):
         return target
     return lambda: copy.deepcopy(target)

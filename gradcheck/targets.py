@@ -102,12 +102,10 @@ def _guarded(place: str, load: Any) -> ModuleType:
 def _cases(module: ModuleType, place: str) -> tuple[list[Case], list[NotChecked]]:
     found: dict[str, Case] = {}
     unseen: list[NotChecked] = []
-    for value in vars(module).values():
-        for case in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(case, Case):
-                if case.name in found and found[case.name] is not case:
-                    raise TargetError(f"{place}: two cases are called {case.name!r}; give one of them another name=")
-                found[case.name] = case
+    for case in (c for value in vars(module).values() for c in _given(value)):
+        if case.name in found and found[case.name].family is not case.family:
+            raise TargetError(f"{place}: two cases are called {case.name!r}; give one of them another name=")
+        found[case.name] = case
     for name, value in vars(module).items():
         if not inspect.isclass(value) or not _is_from(value, module) or name.startswith("_") or _is_base(value, module):
             continue
@@ -116,6 +114,17 @@ def _cases(module: ModuleType, place: str) -> tuple[list[Case], list[NotChecked]
         elif callable(getattr(value, "forward", None)) and callable(getattr(value, "backward", None)) and not _is_used(value, found) and not is_native(value):
             unseen.append(NotChecked(what=f"{place}:{name}", why=f"no input shape is given: add {name.lower()} = gradcheck.case({name}, \"n d\")"))
     return [replace(c, target=f"{place}:{c.name}") for c in found.values()], unseen
+
+
+def _given(value: Any) -> Iterator[Case]:
+    """The cases that a value of a module is, or holds: lists of them, and those that a pytest test is parametrised with."""
+    if isinstance(value, Case):
+        yield value
+    for item in value if isinstance(value, list | tuple) else value.values() if type(value) is dict else ():
+        yield from [item] if isinstance(item, Case) else []
+    methods = vars(value).values() if inspect.isclass(value) else ()
+    for mark in (m for test in (value, *methods) if inspect.isfunction(test) for m in getattr(test, "pytestmark", ())):
+        yield from (c for c in mark.args if mark.name == "gradcheck" and isinstance(c, Case))
 
 
 def _named(module: ModuleType, place: str, name: str) -> Iterator[Case]:
@@ -149,4 +158,5 @@ def _is_base(value: type, module: ModuleType) -> bool:
 
 def _is_used(value: type, cases: dict[str, Case]) -> bool:
     """Whether some case of the module builds this class."""
-    return any(type(getattr(c.family, "specimen", None)) is value or getattr(c.family, "factory", None) is value for c in cases.values())
+    return any(type(getattr(c.family, "specimen", None)) is value or getattr(c.family, "factory", None) is value
+               or value in getattr(c.family, "parts", ()) for c in cases.values())
