@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"          # 1.1: bench, mutation; 1.0: the first
 
 
 class Verdict(StrEnum):
@@ -147,7 +147,8 @@ class CaseReport(_Frozen, frozen=True):
     """All that a run found out about one case."""
     name: str
     target: str                                      # what `gradcheck run` takes to run this case alone
-    adapter: str = ""                                # how the layer was recognised
+    adapter: str = ""                                # how the layer was recognised …
+    notes: tuple[str, ...] = ()                      # … and what in it: its methods, parameters and gradients, what is held
     law: str = ""
     equation: str = ""                               # first lines of the layer's docstring
     source: str = ""                                 # file:line of the pullback
@@ -192,6 +193,92 @@ class Environment(_Frozen, frozen=True):
     threads: int = 1
 
 
+class Spread(_Frozen, frozen=True):
+    """A time that was measured many times."""
+    median_s: float
+    low_s: float                                     # bootstrap interval of the median …
+    high_s: float
+    quantiles_s: tuple[float, ...] = ()              # … and all rounds, outliers too, as at most 200 quantiles from the least to the largest
+    rounds: int = 0
+
+
+class Timing(_Frozen, frozen=True):
+    """One layer's forward and backward at one size, undisturbed by other work."""
+    case: str
+    dtype: str
+    size: str                                        # "small", "medium", "large"
+    point: Point
+    forward: Spread
+    backward: Spread
+    ratio: float                                     # backward : forward
+    relative: float                                  # forward and backward : the reference workload, timed in turns; comparable between machines …
+    relative_low: float = 0.0                        # … with its bootstrap interval
+    relative_high: float = 0.0
+    gflops: float | None = None                      # reached in forward and backward together, from declared work; None where none is declared
+    gbs: float | None = None
+    intensity: float | None = None                   # declared work per declared traffic, in FLOP per byte
+    roofline: float | None = None                    # the share reached of what the machine allows at that intensity
+    peak_bytes: int = 0                              # most memory held at once, beyond the arguments
+    residual_bytes: int = 0                          # what forward keeps for backward
+
+    @property
+    def id(self) -> str:
+        """Its stable name."""
+        return f"{self.case}/{self.dtype}/{self.size}"
+
+
+class Scaling(_Frozen, frozen=True):
+    """How one pass of a layer grows along one axis: time ~ size ** exponent."""
+    case: str
+    side: Literal["forward", "backward"]
+    axis: str
+    dtype: str
+    sizes: tuple[int, ...]
+    times_s: tuple[float, ...]                       # medians
+    exponent: float
+    low: float                                       # interval of the exponent
+    high: float
+    declared: float | None = None                    # the exponent that the layer's declared work has
+
+
+class Peak(_Frozen, frozen=True):
+    """What the machine can do at best, measured in the same run."""
+    dtype: str
+    gflops: float                                    # of a large matrix product
+    gbs: float                                       # of a large copy
+
+
+class Bench(_Frozen, frozen=True):
+    """All that was timed."""
+    reference: str = ""                              # the reference workload, in words
+    peaks: tuple[Peak, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    scalings: tuple[Scaling, ...] = ()
+
+
+class Survivor(_Frozen, frozen=True):
+    """A wrong backward that no check noticed."""
+    what: str                                        # the kind of change: "a sign flipped"
+    where: str                                       # file:line
+    diff: str                                        # unified
+    add: str = ""                                    # the case that would show it: the code that builds it, and what differs there
+
+
+class Mutation(_Frozen, frozen=True):
+    """What the checks make of a layer whose backward was made wrong on purpose, once a mutant."""
+    case: str
+    killed: int
+    survived: int
+    equivalent: int = 0                              # that differ at ties only, within rounding, or not at all: set aside
+    kills: dict[str, int] = {}                       # how many mutants each check caught
+    survivors: tuple[Survivor, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """The share of mutants caught; 1 where there were none to catch."""
+        return self.killed / (self.killed + self.survived) if self.killed + self.survived else 1.0
+
+
 class Report(_Frozen, frozen=True):
     """A whole run. `save` writes .json, .html or .md; `gradcheck.load` reads a saved .json again."""
     environment: Environment
@@ -206,6 +293,8 @@ class Report(_Frozen, frozen=True):
     cases: tuple[CaseReport, ...] = ()
     checks: tuple[CheckInfo, ...] = ()
     not_checked: tuple[NotChecked, ...] = ()
+    bench: Bench | None = None
+    mutation: tuple[Mutation, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)   # what a project adds of its own; rendered as JSON
 
     @property
@@ -213,6 +302,12 @@ class Report(_Frozen, frozen=True):
         return gravest(c.verdict for c in self.cases)
 
     def save(self, path: Any) -> None:
-        """Write the report; the suffix (.json, .html or .md) says as what. Errors: ValueError on another suffix."""
+        """Write the report; the suffix (.json, .html or .md) says as what. Errors: ValueError on another suffix.
+
+        >>> import gradcheck
+        >>> from layers import Add
+        >>> gradcheck.run([gradcheck.case(Add)], profile="quick").save("add.json")
+        >>> gradcheck.load("add.json").save("add.html")
+        """
         from .report import save  # late: a report's types are read where its templates are not
         save(self, path)

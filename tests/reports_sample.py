@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from gradcheck.evidence import (
     Array,
+    Bench,
     Calls,
     CaseReport,
     CheckInfo,
@@ -17,12 +18,18 @@ from gradcheck.evidence import (
     Evidence,
     Failure,
     Ledger,
+    Mutation,
     NotChecked,
+    Peak,
     Point,
     Report,
     Resolution,
     Row,
+    Scaling,
+    Spread,
+    Survivor,
     Sweep,
+    Timing,
     Verdict,
 )
 
@@ -99,6 +106,26 @@ def sample(layers: int = 12, *, faulty: bool = True, seed: int = 0) -> Report:
                      NotChecked("Dropout.mask", "noise that is held has no cotangent")))
 
 
+def measured(layers: int = 12, seed: int = 0) -> Report:
+    """The faulty run with timings of every layer, and mutants of three."""
+    report, rng = sample(layers, seed=seed), random.Random(seed)
+    return replace(report, bench=_bench(rng, [c.name for c in report.cases]), mutation=tuple(_mutation(rng, c) for c in report.cases[:3]))
+
+
+def before() -> Report:
+    """An earlier run than `measured`: every layer was right, and LSTM faster."""
+    bench = measured().bench
+    assert bench
+    timings = tuple(replace(t, **{k: getattr(t, k) / 1.6 for k in ("relative", "relative_low", "relative_high")}) if t.case == "LSTM" else t
+                    for t in bench.timings)
+    return replace(sample(faulty=False, seed=1), bench=replace(bench, timings=timings))
+
+
+def timed(layers: int = 12) -> Report:
+    """A run that timed, and judged nothing."""
+    return replace(measured(layers), cases=(), checks=(), mutation=())
+
+
 def nothing() -> Report:
     """A run that found no layer."""
     return replace(sample(0), not_checked=(NotChecked("examples.py:Scale", "a class without shapes: no input shape is known"),))
@@ -112,8 +139,7 @@ def errors_only() -> Report:
 
 def hostile() -> Report:
     """The usual run, with every text that a layer's author may choose chosen badly."""
-    report = sample()
-    cases = []
+    report, cases = measured(), []
     for i, case in enumerate(report.cases):
         bad = HOSTILE[i]
         rows = tuple(replace(r, primal=bad + r.primal if r.primal else "", reason=bad, marks={bad: 1},
@@ -123,7 +149,16 @@ def hostile() -> Report:
                              domains={bad: (bad, math.inf)}, convention={bad: bad}, error=bad if case.error else ""))
     return replace(report, cases=tuple(cases), command=HOSTILE[0], title=HOSTILE[1], revision=HOSTILE[2], started=HOSTILE[3],
                    extra={bad: bad for bad in HOSTILE}, not_checked=tuple(NotChecked(bad, bad) for bad in HOSTILE),
-                   checks=tuple(replace(c, summary=HOSTILE[0], explanation=HOSTILE[11]) for c in report.checks))
+                   checks=tuple(replace(c, summary=HOSTILE[0], explanation=HOSTILE[11]) for c in report.checks),
+                   bench=_hostile_bench(report), mutation=tuple(Mutation(bad, 1, 1, 0, {bad: 1}, (Survivor(bad, bad, bad),)) for bad in HOSTILE))
+
+
+def _hostile_bench(report: Report) -> Bench:
+    assert report.bench
+    bad = dict(zip(sorted({t.case for t in report.bench.timings}), HOSTILE, strict=False))
+    return Bench(HOSTILE[0], tuple(replace(p, gbs=0.0) for p in report.bench.peaks),
+                 tuple(replace(t, case=bad[t.case], size=bad[t.case], dtype=HOSTILE[1], gflops=math.inf, intensity=math.nan) for t in report.bench.timings),
+                 tuple(replace(s, case=bad[s.case], axis=HOSTILE[1], sizes=(0, 5, -1), times_s=(math.nan, 0.0, 1.0)) for s in report.bench.scalings))
 
 
 def _case(rng: random.Random, i: int) -> CaseReport:
@@ -217,3 +252,36 @@ def _open(_: random.Random, case: CaseReport) -> CaseReport:
     def opened(r: Row) -> Row:
         return replace(r, verdict=Verdict.UNDECIDED, reason=reason, points={"pass": 196, "undecided": 4})
     return replace(case, rows=tuple(opened(r) if r.check == "adjoint" and r.primal in ("K", "Q") else r for r in case.rows))
+
+
+def _bench(rng: random.Random, names: list[str]) -> Bench:
+    peaks = (Peak("float32", 88.0, 11.5), Peak("float64", 44.0, 11.5))
+    return Bench("a matrix product of 64 × 64", peaks, tuple(_timing(rng, name, p, size, k) for name in names for p in peaks
+                                                            for k, size in enumerate(("small", "medium", "large"))),
+                 tuple(_scaling(rng, name, side) for name in names for side in ("forward", "backward")))
+
+
+def _timing(rng: random.Random, name: str, peak: Peak, size: str, k: int) -> Timing:
+    forward = _spread(rng, 2e-5 * 20 ** k * rng.uniform(0.5, 2))
+    backward = _spread(rng, forward.median_s * rng.uniform(1.5, 3))
+    intensity, share = 4.0 ** k * rng.uniform(0.3, 0.6), rng.uniform(0.05, 0.8)
+    reached = share * min(peak.gflops, intensity * peak.gbs)
+    relative = (forward.median_s + backward.median_s) / 1e-3
+    return Timing(name, peak.dtype, size, Point(sizes={"n": 8 ** k, "d": 16}), forward, backward, backward.median_s / forward.median_s,
+                  relative, 0.95 * relative, 1.05 * relative, reached, reached / intensity, intensity, share, 8 * 4096 * 8 ** k, 8 * 1024 * 8 ** k)
+
+
+def _spread(rng: random.Random, median_s: float) -> Spread:
+    rounds = sorted(median_s * rng.lognormvariate(0, 0.06) * (1 + 2 * (rng.random() < 0.02)) for _ in range(200))
+    return Spread(median_s, 0.98 * median_s, 1.03 * median_s, tuple(rounds), 2000)
+
+
+def _scaling(rng: random.Random, name: str, side: str) -> Scaling:
+    sizes, power = tuple(4 ** k for k in range(2, 7)), rng.uniform(0.9, 1.1)
+    return Scaling(name, side, "n", "float64", sizes, tuple(1e-6 + 1e-7 * n ** power for n in sizes), power, power - 0.05, power + 0.05, 1.0)  # type: ignore[arg-type]
+
+
+def _mutation(rng: random.Random, case: CaseReport) -> Mutation:
+    diff = "@@ -52 +52 @@\n-        return dz @ p.W.T, Vars(W=r.X.T @ dz, b=dz.sum(0))\n+        return dz @ p.W.T, Vars(W=r.X.T @ dz, b=dz.mean(0))"
+    survivors = tuple(Survivor("sum becomes mean", case.source, diff) for _ in range(rng.randint(0, 2)))
+    return Mutation(case.name, rng.randint(20, 60), len(survivors), rng.randint(0, 5), {"adjoint": 30, "linear": 12, "shapes": 4}, survivors)

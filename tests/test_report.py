@@ -28,12 +28,16 @@ from gradcheck.evidence import (
     Report,
     Resolution,
     Row,
+    Scaling,
+    Spread,
     Sweep,
     Verdict,
 )
-from gradcheck.report import codec, diff, load, merge, notation, page, plots, save, schema, to_ctrf, to_html, to_json, to_markdown, words
+from gradcheck.report import bare, codec, diff, load, merge, notation, page, plots, save, schema, speed, to_ctrf, to_html, to_json, to_markdown, words
+from gradcheck.report.changes import KINDS
 
-REPORTS = {"sample": samples.sample, "passing": lambda: samples.sample(faulty=False), "nothing": samples.nothing,
+REPORTS = {"sample": samples.sample, "measured": samples.measured, "timed": samples.timed,
+           "passing": lambda: samples.sample(faulty=False), "nothing": samples.nothing,
            "errors": samples.errors_only, "hostile": samples.hostile}
 EACH = pytest.mark.parametrize("report", [make() for make in REPORTS.values()], ids=list(REPORTS))
 
@@ -140,8 +144,15 @@ def test_an_older_report_without_later_fields_loads() -> None:
     assert plain["schema_version"] == SCHEMA_VERSION                    # written although it is the default
 
 
-def test_an_unknown_suffix_names_the_three(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\.json, \.html, \.md, got 'r\.pdf'"):
+def test_a_report_that_version_1_0_wrote_is_read_shown_and_compared() -> None:
+    old = load(Path(__file__).with_name("report_1.0.json"))
+    assert old.schema_version == "1.0" and old.bench is None and words.sentence(old).startswith("1 layer is right, to within ")
+    assert "Embedding/adjoint" in to_html(old) and not diff(old, replace(old, schema_version=SCHEMA_VERSION)).changes
+    assert to_json(old) == Path(__file__).with_name("report_1.0.json").read_bytes()
+
+
+def test_an_unknown_suffix_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.json, \.html, \.md, \.ctrf\.json, got r\.pdf"):
         save(samples.nothing(), tmp_path / "r.pdf")
 
 
@@ -235,13 +246,24 @@ def test_equal_reports_do_not_differ() -> None:
     assert str(diff(OLD, OLD)) == "Nothing changed."
 
 
-def test_a_layer_that_is_gone_loses_every_row_and_one_that_raises_says_so_once() -> None:
+def test_a_layer_that_is_gone_is_one_change_and_one_that_raises_says_so_once() -> None:
     gone = diff(OLD, replace(OLD, cases=OLD.cases[:-1]))
-    assert len(gone.of("removed")) == len(OLD.cases[-1].rows) == len(gone.regressions())
+    assert [(c.id, c.text) for c in gone.regressions()] == [("Conv2D", f"{len(OLD.cases[-1].rows)} pass before, not judged now")]
+    back = diff(replace(OLD, cases=OLD.cases[:-1]), OLD)
+    assert [(c.kind, c.id) for c in back.changes] == [("added", "Conv2D")]
     broken = replace(OLD.cases[-1], rows=(), error="IndexError: 11")
     raised = diff(OLD, replace(OLD, cases=(*OLD.cases[:-1], broken)))
     assert [(c.kind, c.id) for c in raised.changes] == [("failed", "Conv2D")] and "IndexError: 11" in str(raised)
     assert [c.kind for c in diff(replace(OLD, cases=(replace(OLD.cases[0], error="x"),)), OLD).of("fixed")] == ["fixed"]
+
+
+def test_a_check_that_is_gone_is_one_change_and_an_array_that_is_gone_another() -> None:
+    def without(*lost: tuple[str, str]) -> Report:
+        return replace(OLD, cases=tuple(replace(c, rows=tuple(r for r in c.rows if (r.check, r.primal) not in lost)) for c in OLD.cases))
+    rows = [(r.check, r.primal) for r in OLD.cases[-1].rows if r.check == "adjoint"]
+    assert {c.id: c.text for c in diff(OLD, without(*rows)).of("removed")}["Conv2D/adjoint"] == "3 pass before, not judged now"
+    (one,) = diff(OLD, without(("adjoint", "W"))).regressions()
+    assert (one.id, one.text) == ("Conv2D/adjoint/W", "pass before, not judged now")
 
 
 def test_a_slower_layer_is_told_but_stops_nothing_unless_asked() -> None:
@@ -253,14 +275,77 @@ def test_a_slower_layer_is_told_but_stops_nothing_unless_asked() -> None:
         found.of("flaky")
 
 
+def timings_changed(**changes: Any) -> Report:
+    """`measured` with the first timing changed."""
+    report = samples.measured()
+    assert report.bench
+    first, *others = report.bench.timings
+    return replace(report, bench=replace(report.bench, timings=(replace(first, **{k: f(getattr(first, k)) for k, f in changes.items()}), *others)))
+
+
+@pytest.mark.parametrize(("changes", "kinds"), [
+    ({"relative": lambda t: 1.5 * t, "relative_low": lambda t: 1.5 * t, "relative_high": lambda t: 1.5 * t}, ["slower"]),
+    ({"relative": lambda t: 1.2 * t, "relative_low": lambda t: 1.2 * t, "relative_high": lambda t: 1.2 * t}, []),
+    ({"relative": lambda t: 1.5 * t, "relative_high": lambda t: 2 * t}, []),                         # the intervals overlap: noise
+    ({"peak_bytes": lambda n: 2 * n}, ["grown"]), ({"residual_bytes": lambda n: 2 * n}, ["grown"]),
+    ({"peak_bytes": lambda n: n + 64}, []), ({"forward": lambda s: replace(s, median_s=9.0)}, []),      # seconds are the machine's affair
+])
+def test_slower_is_what_neither_noise_nor_the_machine_explains(changes: dict[str, Any], kinds: list[str]) -> None:
+    found = diff(samples.measured(), timings_changed(**changes))
+    assert [(c.kind, c.id) for c in found.of("slower", "grown")] == [(k, "Add/float32/small") for k in kinds] and not found.regressions()
+    assert not diff(timings_changed(**changes), samples.measured()).of("slower", "grown")
+
+
+def test_a_layer_whose_time_grows_faster_is_slower() -> None:
+    report = samples.measured()
+    assert report.bench
+    first, *others = report.bench.scalings
+    worse = replace(report, bench=replace(report.bench, scalings=(replace(first, exponent=2.0, low=1.9, high=2.1), *others)))
+    (change,) = diff(report, worse).of("slower")
+    assert change.id == "Add/float64/forward/n" and "2 now" in change.text
+
+
+def test_a_busy_machine_makes_no_layer_slower() -> None:
+    busy = replace(OLD, cases=tuple(replace(c, time_s=5 * c.time_s + 9) for c in OLD.cases))
+    assert diff(OLD, busy).changes == ()
+
+
+@EACH
+def test_a_bare_report_is_all_that_a_diff_needs(report: Report) -> None:
+    kept = codec.from_json(to_json(bare(report)))
+    assert {c.kind for c in diff(kept, report).changes} <= {"failing"}
+    kinds = KINDS.keys() - {"slower"}                                   # checks have no time there
+    assert diff(kept, samples.before()).of(*kinds) == diff(report, samples.before()).of(*kinds)
+    assert bare(kept) == kept and to_html(kept).count("<script") == 1
+
+
+def test_a_bare_report_does_not_depend_on_the_clock() -> None:
+    report = samples.sample()
+    later = replace(report, time_s=99.0, cases=tuple(replace(c, time_s=9.0, rows=tuple(replace(r, time_s=1.0) for r in c.rows)) for c in report.cases))
+    assert to_json(bare(later)) == to_json(bare(report)) and len(to_json(bare(report))) < len(to_json(report)) / 7
+
+
+def test_the_tracked_baseline_is_bare_and_right() -> None:
+    kept = load(Path(__file__).parents[1] / "reports/baseline.json")
+    assert kept == bare(kept) and kept.cases and {c.verdict for c in kept.cases} == {Verdict.PASS}
+    assert "--baseline reports/baseline.json" in (Path(__file__).parents[1] / "Makefile").read_text()
+
+
+def test_a_long_list_of_changes_is_cut() -> None:
+    text = str(diff(samples.sample(60, faulty=False), samples.nothing()))
+    assert "No longer checked (60)" in text and text.endswith("\n  and 10 more") and text.count("\n") == 51
+
+
 # words
 
 @pytest.mark.parametrize(("make", "said"), [
-    ("passing", r"12 of 12 layers are right, to within \de-\d of the largest entry, and \S+ in float32\."),
+    ("passing", r"All 12 layers are right, to within \de-\d of the largest entry, and \S+ in float32\."),
     ("sample", r"1 of 12 layers is wrong: Conv2D\. 1 stopped with an error: Embedding\. 1 stays undecided: DotProductAttention\. "
                r"1 fails as declared: Pool2D\. 8 are right, to within .*"),
-    ("errors", r"3 of 3 layers stopped with an error: Add, BatchNorm1D, Conv2D\."),
+    ("errors", r"All 3 layers stopped with an error: Add, BatchNorm1D, Conv2D\."),
     ("nothing", r"Nothing was checked: this run held no layer\."),
+    ("timed", r"12 layers were timed\."),
+    ("measured", r"1 of 12 layers is wrong: Conv2D\. .* 12 layers were timed\. \d\d of \d\d mutants of 3 layers were caught\."),
 ])
 def test_the_verdict_in_words(make: str, said: str) -> None:
     assert re.fullmatch(said, words.sentence(REPORTS[make]()))
@@ -323,6 +408,12 @@ def test_markdown_shows_failures_first_and_at_most_200_rows() -> None:
     assert "More rows are in the full report." in text
 
 
+def test_markdown_tells_of_mutants_and_speed() -> None:
+    text = to_markdown(samples.measured())
+    assert re.search(r"^\| Conv2D \| \d+ of \d+ \| \d \| \d \|$", text, re.M)
+    assert re.search(r"^\| LSTM/float64/large \| [\d.]+ ms \| [\d.]+ ms \| [\d.]+ \|$", text, re.M)
+
+
 def test_markdown_of_the_longest_and_worst_texts_is_safe() -> None:
     bad = "x" * 100_000 + "|<b>`" * 1000
     report = samples.sample(300)
@@ -361,21 +452,23 @@ def test_the_page_has_one_script_one_style_and_loads_nothing(report: Report) -> 
 
 def test_nothing_a_layer_says_becomes_markup() -> None:
     html = to_html(samples.hostile())
+    assert not re.search(r'="[^"]*\b(nan|inf)\b', html)
     for bad in ("<script>alert", "<img", "</style></script", "\u202e", "\x1b", "\x00"):
         assert bad not in html
     assert "\\u202e" in html and "{{ 7 * 7 }}" in html
 
 
 def test_sizes() -> None:
-    assert len(to_html(samples.sample(40)).encode()) <= 300_000
-    assert len(to_html(samples.sample(200)).encode()) <= 1_500_000
+    for make in (samples.sample, samples.measured):
+        assert len(to_html(make(40)).encode()) <= 300_000
+        assert len(to_html(make(200)).encode()) <= 1_500_000
 
 
 def test_the_page_answers_what_a_reviewer_asks() -> None:
-    html = to_html(samples.sample(), compare=samples.sample(faulty=False, seed=1))
+    html = to_html(samples.measured(), compare=samples.before())
     for answer in ("1 of 12 layers is wrong: Conv2D.", "Conv2D</bdi> · <bdi>adjoint</bdi> · <bdi>W</bdi>", "a constant factor 0.500",
                    "# (1, 3, 1, 1)", "gradcheck run layers:Conv2D --select adjoint", "float32</b> the profile", "2.4.6", "× 14",
-                   "layers/conv2d.py:", "Checks took more than ×2 as long", 'id="LSTM/adjoint"'):
+                   "layers/conv2d.py:", "of the reference workload before", 'id="LSTM/adjoint"'):
         assert answer in html, answer
 
 
@@ -392,9 +485,15 @@ def test_a_failure_is_told_by_its_smallest_case() -> None:
     assert words.why(replace(row, reason="elsewhere", failure=replace(row.failure, evidence=replace(seen, reason="")))) == "elsewhere"
 
 
+def test_a_comparison_says_when_other_points_were_looked_at() -> None:
+    old = samples.before()
+    assert "other points were looked at" not in to_html(samples.sample(), compare=old)
+    assert "It had profile quick and seed 0, so that other points" in to_html(samples.sample(), compare=replace(old, profile="quick"))
+
+
 def test_every_link_of_the_page_has_its_target() -> None:
-    for report in (samples.sample(), samples.hostile(), samples.nothing()):
-        html = to_html(report)
+    for report in (samples.sample(), samples.measured(), samples.hostile(), samples.nothing()):
+        html = to_html(report, compare=samples.before())
         ids = re.findall(r'\bid="([^"]*)"', html)
         assert len(ids) == len(set(ids)) and not any(re.search(r"\s", i) for i in ids)
         assert set(re.findall(r'href="#([^"]*)"', html)) <= set(ids)
@@ -411,6 +510,39 @@ def test_a_curve_leaves_out_what_cannot_be_drawn() -> None:
     svg = plots.vcurve(sweep, plots.axes([sweep]))
     assert "nan" not in svg.lower() and "inf" not in svg and "2 steps" in svg
     assert plots.axes([]) == plots.Axes()
+
+
+def test_a_roofline_has_a_dot_for_each_timing_and_a_roof_for_each_precision() -> None:
+    view = speed.speed(samples.measured())
+    assert view and [t.case for t in view.layers] != sorted(t.case for t in view.layers)     # the slowest first
+    assert view.layers[0].chief.size == "large" and view.layers[0].chief.dtype == "float64"
+    svg = speed.roofline(view.layers[0].shown, view.bench.peaks, view.roof)
+    assert svg.count("h0") == len(view.layers[0].shown) == 6 and svg.count('class="roof"') == 2 and "Roofline with 6 timings, at " in svg
+
+
+def test_growth_meets_the_declared_line_at_the_largest_size() -> None:
+    frame = plots.Axes((0, 4), (-6, 0))
+    line = Scaling("L", "forward", "n", "float64", (10, 100, 1000), (1e-3, 2e-3, 1e-2), 0.9, 0.8, 1.0, 1.0)
+    svg = speed.growth({"forward": line}, frame)
+    declared, measured = re.findall(r'd="M([^"]*)"', svg)
+    assert declared.split("L")[-1] == measured.split("L")[-1] and declared.split("L")[0] != measured.split("L")[0]
+    assert speed.power(line) == "power 0.9 (0.8 … 1), declared 1"
+
+
+def test_a_strip_of_times_is_in_order() -> None:
+    svg = speed.strip(Spread(1.0, 0.9, 1.1, tuple(0.8 + 0.002 * k for k in range(199)) + (9.0,), 2000))
+    low, high, last, first, third = map(int, re.findall(r"[MH](\d+)", svg))
+    assert 0 < low < first < third < high < last <= speed.STRIP_PX and "slowest 9.0 s" in svg
+    assert speed.strip(Spread(1.0, 0.9, 1.1)) == ""
+
+
+def test_merging_joins_timings_and_mutants() -> None:
+    report = samples.measured()
+    assert report.bench
+    halves = [replace(report, bench=replace(report.bench, timings=report.bench.timings[k::2], scalings=report.bench.scalings[k::2]),
+                      mutation=report.mutation[k::2]) for k in (0, 1)]
+    assert to_json(merge(halves)) == to_json(merge(halves[::-1])) and merge(halves).bench == merge([report]).bench == codec.canonical(report).bench
+    assert merge(halves).mutation == report.mutation
 
 
 def test_a_row_without_evidence_is_shown() -> None:

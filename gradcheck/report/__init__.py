@@ -1,26 +1,39 @@
 """What a run leaves behind: the report as JSON, which everything else is a function of, and as pages for people."""
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from ..evidence import Report
-from .changes import Change, Diff, diff
+from .baseline import bare
+from .changes import FAIL_ON, Change, Diff, diff
 from .codec import from_json, to_json
 from .ctrf import to_ctrf
 from .markdown import to_markdown
 from .page import to_html
 from .schemas import schema
 from .shards import merge
+from .words import sentence
 
-__all__ = ["Change", "Diff", "diff", "load", "merge", "save", "schema", "to_ctrf", "to_html", "to_json", "to_markdown"]
+__all__ = ["FAIL_ON", "Change", "Diff", "bare", "diff", "load", "merge", "save", "schema", "sentence", "to_ctrf", "to_html", "to_json", "to_markdown", "writer"]
 
-WRITERS: dict[str, Callable[[Report, Report | None], bytes]] = {
+Writer = Callable[[Report, Report | None], bytes]
+WRITERS: dict[str, Writer] = {
     ".json": lambda report, _: to_json(report),
     ".html": lambda report, compare: to_html(report, compare).encode(),
     ".md": lambda report, compare: to_markdown(report, compare).encode(),
+    ".ctrf.json": lambda report, _: json.dumps(to_ctrf(report), ensure_ascii=False, indent=1).encode(errors="backslashreplace"),
 }
+
+
+def writer(path: str | os.PathLike[str]) -> Writer:
+    """What writes a report as the file's name ends. Errors: ValueError on another ending."""
+    name = Path(path).name
+    if not (endings := [e for e in WRITERS if name.endswith(e)]):
+        raise ValueError(f"a report is saved as {', '.join(WRITERS)}, got {name}")
+    return WRITERS[max(endings, key=len)]
 
 
 def save(report: Report, path: str | os.PathLike[str], *, compare: Report | None = None) -> None:
@@ -29,15 +42,20 @@ def save(report: Report, path: str | os.PathLike[str], *, compare: Report | None
     Errors: ValueError on another suffix.
     """
     path = Path(path)
-    if path.suffix not in WRITERS:
-        raise ValueError(f"a report is saved as {', '.join(WRITERS)}, got {path.name!r}")
-    data = WRITERS[path.suffix](from_json(to_json(report)), compare)      # as a reader of the JSON would render it
+    data = writer(path)(from_json(to_json(report)), compare)               # as a reader of the JSON would render it
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, data)
 
 
 def load(path: str | os.PathLike[str]) -> Report:
-    """The report saved as .json at `path`. Errors: OSError; ValueError saying what the file is instead."""
+    """The report saved as .json at `path`. Errors: OSError; ValueError saying what the file is instead.
+
+    >>> import gradcheck
+    >>> from layers import Add
+    >>> gradcheck.check(Add, profile="quick").report().save("add.json")
+    >>> gradcheck.load("add.json").cases[0].name
+    'Add'
+    """
     try:
         return from_json(Path(path).read_bytes())
     except ValueError as error:

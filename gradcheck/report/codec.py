@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from ..evidence import SCHEMA_VERSION, Report
+from ..evidence import SCHEMA_VERSION, Bench, Report
 
 NON_FINITE = ("NaN", "Infinity", "-Infinity")
+TIMES = ("time_s", "started", "bench")         # what differs between equal runs
 WIDTH = 120
 
 
@@ -47,7 +48,16 @@ def canonical(report: Report) -> Report:
         cases=tuple(msgspec.structs.replace(c, rows=tuple(sorted(c.rows, key=lambda r: (r.check, r.primal))))
                     for c in sorted(report.cases, key=lambda c: c.name)),
         checks=tuple(sorted(report.checks, key=lambda c: c.name)),
-        not_checked=tuple(sorted(report.not_checked, key=lambda n: (n.what, n.why))))
+        not_checked=tuple(sorted(report.not_checked, key=lambda n: (n.what, n.why))),
+        bench=report.bench and _sorted(report.bench),
+        mutation=tuple(sorted(report.mutation, key=lambda m: m.case)))
+
+
+def _sorted(bench: Bench) -> Bench:
+    """By layer and dtype; sizes from small to large, which is how they took time."""
+    return Bench(bench.reference, tuple(sorted(bench.peaks, key=lambda p: p.dtype)),
+                 tuple(sorted(bench.timings, key=lambda t: (t.case, t.dtype, t.forward.median_s + t.backward.median_s, t.size))),
+                 tuple(sorted(bench.scalings, key=lambda s: (s.case, s.dtype, s.axis, s.side))))
 
 
 def builtins(value: Any) -> Any:
@@ -56,10 +66,10 @@ def builtins(value: Any) -> Any:
 
 
 def timeless(value: Any) -> Any:
-    """`builtins` without the fields that differ between equal runs."""
+    """`builtins` without `TIMES`."""
     def strip(v: Any) -> Any:
         if isinstance(v, dict):
-            return {k: strip(w) for k, w in v.items() if k not in ("time_s", "started")}
+            return {k: strip(w) for k, w in v.items() if k not in TIMES}
         return [strip(w) for w in v] if isinstance(v, list) else v
     return strip(builtins(value))
 

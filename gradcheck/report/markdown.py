@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from ..evidence import CaseReport, Report, Verdict
+from ..evidence import Bench, CaseReport, Report, Verdict
 from .changes import KINDS, diff
-from .notation import clip, coarse, count, seconds, visible
+from .notation import clip, coarse, count, number, seconds, visible
 from .words import WORD, caveats, gravity, ordered, resolution, row_id, rows, sentence, tally, unchecked, why
 
 ROWS = 200                     # of all tables together: what a summary page still shows at ease
@@ -26,6 +26,10 @@ def to_markdown(report: Report, compare: Report | None = None) -> str:
         ("Changes", "row", "what"): _changes(compare, report) if compare else iter(()),
         ("Failures", "verdict", "what"): _failures(report),
         ("Layers", "verdict", "resolution", "checks"): map(_layer, ordered(report)),
+        ("Mutants of", "noticed", "survived", "set aside"): (
+            (m.case, f"{m.killed} of {m.killed + m.survived}", str(m.survived), str(m.equivalent)) for m in report.mutation),
+        ("Speed of", "forward", "backward", "× reference"): (
+            (t.id, seconds(t.forward.median_s), seconds(t.backward.median_s), number(t.relative, 3)) for t in (report.bench or Bench()).timings),
         ("Not checked", "why"): ((n.what, n.why) for n in unchecked(report)),
     }
     room, parts = ROWS, [f"## {ICON[report.verdict]} {_safe(sentence(report), 3 * CELL)}", _safe(caveats(report), CELL)]

@@ -8,7 +8,7 @@ from math import ceil, inf, isfinite, log10
 
 from ..evidence import Point
 
-SMALL = 1e-3                                   # below it, numbers are written with an exponent
+SMALL, LARGE = 1e-3, 1e6                       # below and from here, numbers are written with an exponent
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -16,8 +16,17 @@ def coarse(value: float, digits: int = 1) -> str:
     """A resolution rounded up, so that it never promises more than was measured: `3e-9`."""
     if not isfinite(value) or value == 0:
         return number(value)
-    up = Context(digits, ROUND_CEILING).create_decimal(repr(float(value)))         # float: NumPy's has a repr of its own
+    up = _up(value, digits)
     return f"{up:.{digits - 1}e}" if up < SMALL else f"{up:f}"
+
+
+def rounded_up(value: float, digits: int = 2) -> float:
+    """The number that `coarse` writes."""
+    return float(_up(value, digits)) if isfinite(value) else value
+
+
+def _up(value: float, digits: int) -> Decimal:
+    return Context(digits, ROUND_CEILING).create_decimal(repr(float(value)))       # float: NumPy's has a repr of its own
 
 
 def number(value: float, digits: int = 6) -> str:
@@ -25,6 +34,8 @@ def number(value: float, digits: int = 6) -> str:
     if not isfinite(value):
         return {inf: "∞", -inf: "−∞"}.get(value, "NaN")
     text = f"{value:.{digits}g}"
+    if "e+" in text and abs(value) < LARGE:
+        text = f"{value:.0f}"
     if 0 < abs(value) < SMALL and "e" not in text:
         text = f"{Decimal(text).normalize():e}"
     mantissa, e, exponent = text.partition("e")
@@ -50,6 +61,20 @@ def seconds(value: float) -> str:
         return f"{int(value) // 60} min {int(value) % 60} s"
     size, unit = next(((s, u) for s, u in ((1.0, "s"), (1e-3, "ms")) if value >= s), (1e-6, "µs"))
     return f"{value / size:.{1 if value / size < 10 else 0}f} {unit}" if value else "0 s"
+
+
+def memory(size: float) -> str:
+    """`640 B`, `1.2 kB`, `34 MB`."""
+    unit, of = next(((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if size >= s), ("B", 1.0))
+    return f"{size / of:.{1 if of > 1 and size / of < 10 else 0}f} {unit}"
+
+
+def interval(median: float, low: float, high: float) -> str:
+    """How far the ends of an interval lie from its median, the farther one, as a share: `± 3 %`."""
+    if not median > 0:
+        return ""
+    percent = 100 * max(median - low, high - median) / median
+    return f"± {number(percent, 1) if percent < 1 else f'{percent:.0f}'} %"
 
 
 def when(started: str) -> str:

@@ -12,11 +12,14 @@ from markupsafe import Markup, escape
 
 from ..evidence import Report, Verdict
 from . import notation, plots, words
+from .changes import SHOWN
 from .codec import builtins
 from .sections import SECTIONS, anchor, sweeps
+from .speed import frames, growth, power, roofline, strip
 
 FILTERS = (notation.clip, notation.coarse, notation.count, notation.number, notation.place, notation.seconds, notation.shape,
-           notation.when, words.again, words.remarks, words.tally, words.why, plots.heat)
+           notation.memory, notation.when, words.again, words.remarks, words.tally, words.why, plots.heat, frames, growth, power, roofline, strip)
+SURVIVORS = 20                 # mutants shown of a layer
 
 
 def to_html(report: Report, compare: Report | None = None) -> str:
@@ -49,7 +52,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True,
                                      undefined=jinja2.StrictUndefined, finalize=_finalize)
     environment.filters.update({f.__name__: f for f in (*FILTERS, rowspan, whole)})
-    environment.globals.update(anchor=anchor, builtins=builtins, notation=notation, plots=plots, words=words, Verdict=Verdict)
+    environment.globals.update(anchor=anchor, builtins=builtins, notation=notation, plots=plots, words=words, Verdict=Verdict, most=SURVIVORS, shown=SHOWN)
     return environment
 
 

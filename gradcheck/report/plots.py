@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..evidence import Resolution, Sweep
 from .notation import coarse, count, number
 
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 304.0, 8.0, 132.0     # of a V-curve's frame, inside 320 × 160
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 304.0, 8.0, 132.0     # of a frame, inside 320 × 160
 FLOOR = 1e-17                                          # what an error of zero is drawn as
 HEAT = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)            # relative errors from which a cell is darker
 SIDE = 288                                             # pixels of a heat map's longer side, with cells of at most SIDE // 10
@@ -20,56 +20,79 @@ WIDE = 72                                              # … and its length in p
 
 @dataclass(frozen=True)
 class Axes:
-    """The decades that all V-curves of a page share, so that they can be compared."""
-    steps: tuple[int, int] = (-7, 0)
-    errors: tuple[int, int] = (-16, 0)
+    """A frame with two logarithmic axes, of whole decades; plots of one kind share one, so that they can be compared."""
+    across: tuple[int, int] = (-7, 0)
+    up: tuple[int, int] = (-16, 0)
 
-    def x(self, step: float) -> float:
-        return LEFT + (log10(step) - self.steps[0]) / (self.steps[1] - self.steps[0]) * (RIGHT - LEFT)
+    def x(self, value: float) -> float:
+        return LEFT + _share(value, self.across) * (RIGHT - LEFT)
 
-    def y(self, error: float) -> float:
-        place = (log10(max(error, FLOOR)) - self.errors[0]) / (self.errors[1] - self.errors[0])
-        return BOTTOM - min(max(place, 0), 1) * (BOTTOM - TOP)
+    def y(self, value: float) -> float:
+        return BOTTOM - _share(value, self.up) * (BOTTOM - TOP)
+
+    def path(self, points: Iterable[tuple[float, float]]) -> str:
+        """The line through the points; what has no place on these axes is left out."""
+        seen = [(self.x(x), self.y(y)) for x, y in points if x > 0 and isfinite(x) and isfinite(y)]
+        return "M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in seen) if seen else ""
+
+    def grid(self, across: str, up: str = "") -> str:
+        """The lines and labels of the decades."""
+        xs, ys = ([(at(10.0 ** k), k) for k in range(ends[0], ends[1] + 1, _stride(ends))] for at, ends in ((self.x, self.across), (self.y, self.up)))
+        lines = "".join(f"M{x:.0f} {TOP:.0f}V{BOTTOM:.0f}" for x, _ in xs) + "".join(f"M{LEFT:.0f} {y:.0f}H{RIGHT:.0f}" for y, _ in ys)
+        labels = [label(x, BOTTOM + 13, "middle", f"1e{k}") for x, k in xs] + [label(LEFT - 5, y + 3, "end", f"1e{k}") for y, k in ys]
+        return (f'<path class="grid" d="{lines}" stroke="#ccc"/>{"".join(labels)}{label(RIGHT, BOTTOM + 26, "end", across)}'
+                + label(LEFT + 4, TOP + 9, "start", up) * bool(up))
+
+
+def _share(value: float, ends: tuple[int, int]) -> float:
+    """Where a value lies between two decades, from 0 to 1; what is beyond them lies at their end."""
+    place = (log10(max(value, FLOOR)) - ends[0]) / (ends[1] - ends[0])
+    return min(max(place, 0), 1)
+
+
+def _stride(ends: tuple[int, int]) -> int:
+    """How many decades lie between two lines, so that there is room for their labels."""
+    return 1 + (ends[1] - ends[0]) // 5
 
 
 def axes(sweeps: Iterable[Sweep]) -> Axes:
     """The decades that hold every sweep; an error above ten is drawn as ten."""
     sweeps = list(sweeps)
-    return Axes(_decades([h for s in sweeps for h in (*s.step, s.chosen)], Axes.steps),
-                _decades([min(max(e, 10 * FLOOR), 10.0) for s in sweeps for e in (*s.error, s.bound)], Axes.errors))
+    return Axes(decades([h for s in sweeps for h in (*s.step, s.chosen)], Axes.across),
+                decades([min(max(e, 10 * FLOOR), 10.0) for s in sweeps for e in (*s.error, s.bound)], Axes.up))
 
 
-def _decades(values: Sequence[float], default: tuple[int, int]) -> tuple[int, int]:
+def decades(values: Sequence[float], default: tuple[int, int] = (0, 1)) -> tuple[int, int]:
+    """The whole decades between which all values lie; what is no positive number has no say."""
     logs = [log10(v) for v in values if isfinite(v) and v > 0]
     return (floor(min(logs)), max(ceil(max(logs)), floor(min(logs)) + 1)) if logs else default
 
 
 def defs(frame: Axes) -> Markup:
     """What all V-curves of a page share, drawn once: the grid, and the two marks that each curve puts in its place."""
-    xs = [(frame.x(10.0 ** k), k) for k in range(frame.steps[0], frame.steps[1] + 1)]
-    ys = [(frame.y(10.0 ** k), k) for k in range(frame.errors[0], frame.errors[1] + 1, 4)]
-    lines = "".join(f"M{x:.0f} {TOP:.0f}V{BOTTOM:.0f}" for x, _ in xs) + "".join(f"M{LEFT:.0f} {y:.0f}H{RIGHT:.0f}" for y, _ in ys)
-    labels = [_text(x, BOTTOM + 13, "middle", f"1e{k}") for x, k in xs[::2]] + [_text(LEFT - 5, y + 3, "end", f"1e{k}") for y, k in ys]
     return Markup(
-        f'<g id="grid"><path class="grid" d="{lines}" stroke="#ccc"/>{"".join(labels)}{_text(RIGHT, BOTTOM + 26, "end", "step h")}</g>'
-        f'<g id="bound"><path class="bound" d="M{LEFT:.0f} 0H{RIGHT:.0f}"/>{_text(RIGHT, -4, "end", "bound")}</g>'
-        f'<g id="step"><path class="step" d="M0 {TOP:.0f}V{BOTTOM:.0f}"/>{_text(-4, TOP + 8, "end", "chosen")}</g>')
+        f'<g id="grid">{frame.grid("step h")}</g>'
+        f'<g id="bound"><path class="bound" d="M{LEFT:.0f} 0H{RIGHT:.0f}"/>{label(RIGHT, -4, "end", "bound")}</g>'
+        f'<g id="step"><path class="step" d="M0 {TOP:.0f}V{BOTTOM:.0f}"/>{label(-4, TOP + 8, "end", "chosen")}</g>')
 
 
-def _text(x: float, y: float, anchor: str, text: str) -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{text}</text>'
+def figure(content: str, says: str) -> Markup:
+    """A plot in its frame, with the words that stand for it where it cannot be seen."""
+    return Markup(f'<svg class="v" viewBox="0 0 320 160" width="320" height="160" fill="none" stroke="currentColor" role="img" '
+                  f'aria-label="{escape(says)}">{content}</svg>')
+
+
+def label(x: float, y: float, anchor: str, text: str) -> str:
+    """Text at a place, of which `anchor` says whether it starts, ends or has its middle there."""
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def vcurve(sweep: Sweep, frame: Axes) -> Markup:
     """Error against step, both logarithmic: the V that truncation and rounding make; the chosen step and the bound that was reached."""
-    points = [(frame.x(h), frame.y(e)) for h, e in zip(sweep.step, sweep.error, strict=False) if h > 0 and isfinite(e)]
-    line = "M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in points) if points else ""
+    line = frame.path(zip(sweep.step, sweep.error, strict=False))
     x, y = (frame.x(sweep.chosen) if sweep.chosen > 0 else LEFT), frame.y(sweep.bound)
-    label = f"Error against step: {count(len(points), 'step')}, chosen {number(sweep.chosen, 2)}, bound {coarse(sweep.bound, 2)}"
-    return Markup(
-        f'<svg class="v" viewBox="0 0 320 160" width="320" height="160" fill="none" stroke="currentColor" role="img" '
-        f'aria-label="{label}"><use href="#grid"/><use href="#bound" y="{y:.0f}"/><use href="#step" x="{x:.0f}"/>'
-        f'<path class="line" d="{line}"/></svg>')
+    says = f"Error against step: {count(len(line.split('L')), 'step')}, chosen {number(sweep.chosen, 2)}, bound {coarse(sweep.bound, 2)}"
+    return figure(f'<use href="#grid"/><use href="#bound" y="{y:.0f}"/><use href="#step" x="{x:.0f}"/><path class="line" d="{line}"/>', says)
 
 
 def span(finest: Resolution | None, coarsest: Resolution | None) -> Markup:

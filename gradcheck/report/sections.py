@@ -7,9 +7,10 @@ from itertools import chain, groupby
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ..evidence import Array, Calls, CaseReport, CheckInfo, Report, Resolution, Row, Sweep, Verdict, gravest
+from ..evidence import Array, Calls, CaseReport, CheckInfo, Mutation, Report, Resolution, Row, Sweep, Verdict, gravest
 from . import words
 from .changes import KINDS, Change, Kind, diff
+from .speed import Speed, speed
 
 CATEGORIES = ("gradient", "state", "contract")
 BACKWARD = ("upstream", "cotangent")
@@ -57,6 +58,7 @@ class Layer(NamedTuple):
     curves: list[tuple[str, Sweep, Resolution | None]]
     more: int                                  # V-curves that are not shown
     passes: list[tuple[str, list[Array], bool]]     # the ledger, forward and backward; whether its dtypes differ
+    timed: bool                                # whether the section on speed speaks of it
 
 
 def anchor(*parts: str) -> str:
@@ -72,11 +74,26 @@ def columns(report: Report) -> list[CheckInfo]:
     return sorted(infos, key=lambda c: (CATEGORIES.index(c.category), c.name))
 
 
-def _changes(report: Report, compare: Report | None) -> list[tuple[Kind, tuple[Change, ...]]] | None:
+def _changes(report: Report, compare: Report | None) -> list[tuple[Kind, list[tuple[Change, str]]]] | None:
+    """By kind, each with the anchor of what it speaks of; "" where that is not on the page any more."""
     if compare is None:
         return None
-    found = diff(compare, report)
-    return [(kind, group) for name, kind in KINDS.items() if (group := found.of(name))]
+    found, places = diff(compare, report), _places(report)
+    return [(kind, [(c, _place(c, places)) for c in group]) for name, kind in KINDS.items() if (group := found.of(name))]
+
+
+def _places(report: Report) -> set[str]:
+    """Every layer, every check of one, and the timings of one."""
+    timed = report.bench.timings if report.bench else ()
+    return {*(anchor(c.name) for c in report.cases), *(anchor(c.name, r.check) for c, r in words.rows(report)), *(f"speed:{anchor(t.case)}" for t in timed)}
+
+
+def _place(change: Change, places: set[str]) -> str:
+    """The narrowest place on the page that holds what changed."""
+    parts = anchor(change.id).split("/")
+    wider = ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    where = [f"speed:{w}" for w in wider] * (change.kind in ("slower", "grown")) + wider
+    return next((w for w in where if w in places), "")
 
 
 def _failures(report: Report, _: Report | None) -> list[Fault] | None:
@@ -98,15 +115,16 @@ def _layers(report: Report, _: Report | None) -> dict[str, Any] | None:
     checks = columns(report)
     groups = [(name, span) for name in CATEGORIES if (span := sum(c.category == name for c in checks))]
     curves = max(1, min(6, CURVES // max(1, len(report.cases))))
-    layers = [_layer(c, checks, curves) for c in words.ordered(report)]
+    timed = {t.case for t in report.bench.timings} if report.bench else set()
+    layers = [_layer(c, checks, curves, c.name in timed) for c in words.ordered(report)]
     return {"checks": checks, "groups": groups, "layers": layers} if layers else None
 
 
-def _layer(case: CaseReport, checks: list[CheckInfo], most: int) -> Layer:
+def _layer(case: CaseReport, checks: list[CheckInfo], most: int, timed: bool) -> Layer:
     rows = {c.name: found for c in checks if (found := sorted((r for r in case.rows if r.check == c.name), key=_by_ledger(case)))}
     curves = list(_curves(case))
     return Layer(case, [_cell(c.name, rows[c.name]) if c.name in rows else None for c in checks], _blocks(rows, words.keenest(case.rows)),
-                 curves[:most], len(curves[most:]), _passes(case.ledger.arrays if case.ledger else ()))
+                 curves[:most], len(curves[most:]), _passes(case.ledger.arrays if case.ledger else ()), timed)
 
 
 def _blocks(rows: dict[str, list[Row]], keenest: list[Row]) -> list[Block]:
@@ -184,6 +202,15 @@ def sweeps(report: Report) -> Iterator[Sweep]:
         yield from (e.sweep for e in seen if e and e.sweep)
 
 
+def _mutation(report: Report, _: Report | None) -> list[Mutation] | None:
+    """The layers, those whose mutants survive first."""
+    return sorted(report.mutation, key=lambda m: (m.score, m.case)) or None
+
+
+def _speed(report: Report, _: Report | None) -> Speed | None:
+    return speed(report)
+
+
 def _always(report: Report, _: Report | None) -> Report:
     return report
 
@@ -193,6 +220,8 @@ SECTIONS = (
     Section("failures", "Failures", _failures),
     Section("undecided", "Undecided", _undecided),
     Section("layers", "Layers", _layers),
+    Section("mutation", "Would a mistake be noticed?", _mutation),
+    Section("speed", "Speed", _speed),
     Section("details", "Layer by layer", _layers),
     Section("environment", "Where it ran", _always),
     Section("glossary", "How to read this", _always),

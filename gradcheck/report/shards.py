@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from ..evidence import CaseReport, Report, Row
+from ..evidence import Bench, CaseReport, Report, Row
 from .codec import builtins, canonical, timeless
 
 K = TypeVar("K", bound=Hashable)
@@ -35,6 +35,8 @@ def merge(reports: Iterable[Report]) -> Report:
         cases=tuple(_case(parts) for parts in _by_key((c.name, c) for s in shards for c in s.cases).values()),
         checks=tuple(_least(infos) for infos in _by_key((c.name, c) for s in shards for c in s.checks).values()),
         not_checked=tuple(_by_key((n, n) for s in shards for n in s.not_checked)),
+        bench=_bench([s.bench for s in shards if s.bench]),
+        mutation=tuple(_least(same) for same in _by_key((m.case, m) for s in shards for m in s.mutation).values()),
         extra=_extra(shards)))
 
 
@@ -53,6 +55,17 @@ def _row(case: str, rows: list[Row]) -> Row:
     if any(timeless(r) != timeless(rows[0]) for r in rows):
         raise ValueError(f"two shards judged {case}/{rows[0].check}/{rows[0].primal}, and not alike")
     return _least(rows)
+
+
+def _bench(parts: list[Bench]) -> Bench | None:
+    """What the shards timed. Ratios to the reference workload hold on any machine; a machine's peaks hold for it alone, and the lower ones are kept."""
+    if not parts:
+        return None
+    timings = _by_key((t.id, t) for b in parts for t in b.timings).values()
+    scalings = _by_key(((s.case, s.dtype, s.axis, s.side), s) for b in parts for s in b.scalings).values()
+    peaks = _by_key((p.dtype, p) for b in parts for p in b.peaks).values()
+    return Bench(_least(b.reference for b in parts), tuple(min(same, key=lambda p: p.gflops) for same in peaks),
+                 tuple(map(_least, timings)), tuple(map(_least, scalings)))
 
 
 def _extra(shards: list[Report]) -> dict[str, Any]:

@@ -47,13 +47,28 @@ def sentence(report: Report) -> str:
 
 
 def clauses(report: Report) -> list[str]:
-    """The verdict on the whole run, the gravest part first; that one says of how many layers it speaks."""
-    if not report.cases:
-        return ["Nothing was checked: this run held no layer"]
+    """The verdict on the whole run, the gravest part first, which says of how many layers it speaks; then what else was measured."""
     names = {v: [c.name for c in report.cases if c.verdict is v] for v in WORD}
-    first, *rest = [_clause(v, names[v], report) for v in WORD if names[v]]
-    number_of, _, what = first.partition(" ")
-    return [f"{number_of} of {count(len(report.cases), 'layer')} {what}", *rest]
+    said = [_clause(v, names[v], report) for v in WORD if names[v]]
+    return [*_of_all(said, len(report.cases)), *measured(report)] or ["Nothing was checked: this run held no layer"]
+
+
+def _of_all(said: list[str], layers: int) -> list[str]:
+    """`1 is wrong` of one layer as `1 layer is wrong`, of three as `1 of 3 layers is wrong`, of all as `All 3 layers are wrong`."""
+    if not said:
+        return []
+    number_of, _, what = said[0].partition(" ")
+    whole = count(layers, "layer")
+    subject = f"{number_of} of {whole}" if said[1:] else f"{'All ' * (layers > 1)}{whole}"
+    return [f"{subject} {what}", *said[1:]]
+
+
+def measured(report: Report) -> list[str]:
+    """What was measured besides right and wrong."""
+    timed = len({t.case for t in report.bench.timings}) if report.bench else 0
+    killed, of = sum(m.killed for m in report.mutation), sum(m.killed + m.survived for m in report.mutation)
+    return ([f"{count(timed, 'layer')} {'was' if timed == 1 else 'were'} timed"] * (timed > 0)
+            + [f"{killed:,} of {count(of, 'mutant')} of {count(len(report.mutation), 'layer')} {'was' if killed == 1 else 'were'} caught"] * (of > 0))
 
 
 def _clause(verdict: Verdict, names: list[str], report: Report) -> str:
@@ -147,14 +162,12 @@ def largest(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
 
 def row_id(case: str, row: Row) -> str:
     """The stable name of a row."""
-    return f"{case}/{row.check}/{row.primal}".rstrip("/")
+    return named(case, row.check, row.primal)
 
 
-
-
-
-
-
+def named(*parts: str) -> str:
+    """The stable name of a layer, of a check of it, or of a row."""
+    return "/".join(parts).rstrip("/")
 
 
 def again(case: CaseReport, *checks: str) -> str:

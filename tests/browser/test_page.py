@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no chromium at {
 # axe-playwright-python 0.1.8 carries axe-core 4.12.1
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 REPORTS = {
-    "sample": samples.sample, "passing": lambda: samples.sample(faulty=False), "nothing": samples.nothing, "errors": samples.errors_only,
-    "hostile": samples.hostile, "many": lambda: samples.sample(200),
+    "sample": samples.measured, "passing": lambda: samples.sample(faulty=False), "timed": samples.timed, "nothing": samples.nothing,
+    "errors": samples.errors_only, "hostile": samples.hostile, "many": lambda: samples.measured(200),
 }
 JENKINS = "sandbox allow-same-origin allow-scripts; default-src 'none'; img-src 'self'; style-src 'self';"
 
@@ -32,7 +33,7 @@ JENKINS = "sandbox allow-same-origin allow-scripts; default-src 'none'; img-src 
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     for name, make in REPORTS.items():
-        save(make(), folder / f"{name}.html", compare=samples.sample(faulty=False, seed=1) if name == "sample" else None)
+        save(make(), folder / f"{name}.html", compare=samples.before() if name == "sample" else None)
     return folder
 
 
@@ -143,7 +144,7 @@ def test_a_server_that_forbids_styles_and_scripts_leaves_a_readable_page(browser
             assert page.locator("h1").inner_text() == "1 of 12 layers is wrong: Conv2D."
             assert "undecided" in page.locator("#layers").inner_text()                    # the word, where the icon is missing
             assert page.locator(".controls:visible").count() == 0
-            widths = page.locator("svg.s").evaluate_all("all => all.map(e => e.getBoundingClientRect().width)")
+            widths = page.locator("svg.s, svg.d").evaluate_all("all => all.map(e => e.getBoundingClientRect().width)")
             assert max(widths) < 100
     finally:
         server.shutdown()
@@ -248,7 +249,7 @@ def test_two_hundred_layers_open_and_filter_quickly(visit: Any) -> None:
             return performance.now() - start; }""")
         print(f"opened in {opened} ms, filtered in {took:.0f} ms")
         assert page.locator("#layers tbody tr:visible").count() == 16
-        assert opened < 10_000 and took < 5_000                                           # generous: the machine is shared
+        assert page.evaluate("document.querySelectorAll('*').length") < 60_000                # what time depends on; times themselves are the machine's
 
 
 def test_it_prints(visit: Any, tmp_path: Path) -> None:
@@ -264,6 +265,35 @@ def test_colour_is_never_alone(visit: Any) -> None:
         for cell in page.locator("#layers tbody a[class], #layers tbody td[class]").all():
             assert cell.inner_text().split()[0].isalpha()
             assert page.evaluate("e => getComputedStyle(e, '::before').content", cell.element_handle()).strip('"/ ')
+
+
+# what reports/README.md says that the page answers: where, and what is to be read there
+ANSWERS = {
+    "Which layer is wrong?": ("h1", r"1 of 12 layers is wrong: Conv2D\."),
+    "By which check?": (".failures .case h3", r"fail *Conv2D · adjoint · W"),
+    "Which array?": (".failures .case h3", r"· W$"),
+    "By what factor?": (".failures .case .reason", r"a constant factor 0\.500"),
+    "What is the smallest shape that fails?": (".failures .case h4:text('Smallest failing case') + .code code", r"# \(1, 3, 1, 1\)"),
+    "How do I repeat it?": (".failures .case h4:text('Repeat') + .code code", r"^gradcheck run layers:Conv2D --select adjoint "),
+    "How fine is the pass of LSTM's `Wf`?": ("[id='LSTM/adjoint'] tr:has(td:text-is('Wf'))", r"pass\s+\d+/200\s+\d\.\de-\d+ … \d\.\de-\d+, float32"),
+    "What was skipped?": (".pair .missing", r"Dropout\.mask noise that is held has no cotangent(.|\n)*errors of Dense"),
+    "What got slower?": (".changes details:has-text('Slower')", r"LSTM/float64/large \S+ of the reference workload before, \S+ now"),
+    "Which versions?": (".environment", r"numpy\s+2\.4\.6"),
+}
+
+
+@pytest.mark.parametrize("question", ANSWERS)
+def test_who_reads_only_the_page_can_answer(visit: Any, question: str) -> None:
+    where, answer = ANSWERS[question]
+    with visit("sample", "#LSTM") as page:
+        page.evaluate("document.querySelectorAll('.changes details').forEach(d => { d.open = true })")
+        text = page.locator(where).first.inner_text()
+        assert re.search(answer, text), text
+
+
+def test_the_questions_are_those_of_the_guide() -> None:
+    table = (Path(__file__).parents[2] / "reports/README.md").read_text().partition("## Ten questions")[2]
+    assert re.findall(r"^\| (.*?\?) \|", table, re.M) == list(ANSWERS)
 
 
 def test_screens_for_a_person_to_look_at(visit: Any, tmp_path: Path) -> None:
