@@ -7,13 +7,16 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help check test test-frameworks foreign power calibrate clean
+.PHONY: help check baseline test test-frameworks foreign power mutate calibrate bench peers soak clean
 
 help:  ## print this
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-16s%s\n", $$1, $$2}' Makefile
 
-check: $(VENV)/base  ## judge every layer of `layers`: reports/layers.html and .json
-	$(BIN)/gradcheck run layers -j $(JOBS) --title layers -o reports/layers.html -o reports/layers.json
+check: $(VENV)/base  ## judge every layer of `layers`, and say what changed since reports/baseline.json: reports/layers.html and .json
+	$(BIN)/gradcheck run layers -j $(JOBS) --title layers --baseline reports/baseline.json -o reports/layers.html -o reports/layers.json
+
+baseline: $(VENV)/base  ## keep what the last `make check` found as the state to compare with: reports/baseline.json
+	$(BIN)/gradcheck report reports/layers.json --bare -o reports/baseline.json
 
 test: $(VENV)/dev  ## ruff, mypy and the tests that need no framework
 	$(BIN)/ruff check .
@@ -29,12 +32,25 @@ foreign: $(VENV)/frameworks  ## judge other people's layers, unmodified: reports
 power: $(VENV)/frameworks  ## every wild defect against every check, and torch's gradcheck: reports/power.html and .json
 	$(BIN)/python tests/power.py -j $(JOBS)
 
+mutate: $(VENV)/base  ## make the backward of every layer wrong, one place at a time: do the checks notice? reports/mutate.html and .json (hours)
+	$(BIN)/gradcheck mutate layers -j $(JOBS) --title "mutants of layers" -o reports/mutate.html -o reports/mutate.json
+
 calibrate: $(VENV)/frameworks  ## is the bound true, and how small an error is seen: reports/calibration.html and .json (about 10 minutes)
 	$(BIN)/python -m tests.calibration
 
+bench: $(VENV)/dev  ## how fast the layers are: reports/bench.html and .json (about 3 minutes, on a quiet machine)
+	$(BIN)/gradcheck bench layers -o reports/bench.html -o reports/bench.json
+
+peers: $(VENV)/frameworks  ## the layers beside PyTorch's and numpy-ml's, and the check beside torch's: reports/peers.html and .json
+	$(BIN)/python tests/peers.py
+
+soak: $(VENV)/base  ## no false alarm in 100,000 generated cases: reports/soak.html and .json; goes on where it was interrupted
+	$(BIN)/gradcheck run layers -j $(JOBS) --profile soak --select adjoint --select linear --select shapes --select pure \
+		--resume reports/soak.jsonl --title "100,000 cases" -o reports/soak.html -o reports/soak.json
+
 clean:  ## remove the environment, the caches and the written reports
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
-	rm -f reports/*.html reports/layers.json reports/foreign.json reports/calibration.json reports/power.json
+	rm -f reports/*.html reports/*.jsonl reports/bench.json reports/peers.json reports/soak.json reports/layers.json reports/foreign.json reports/calibration.json reports/power.json reports/mutate.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # the environment, in layers; a stamp is as old as what it was made from
@@ -50,6 +66,6 @@ $(VENV)/dev: $(VENV)/base
 
 # numpy-ml and EpyNN pin versions that conflict with everyone's: they run with the ones that are here
 $(VENV)/frameworks: $(VENV)/dev
-	$(PIP) --editable '.[torch,jax,autograd,examples]'
+	$(PIP) --editable '.[torch,jax,autograd,examples,executors]'
 	$(PIP) --no-deps numpy-ml==0.1.2 epynn==1.2.13
 	@touch $@

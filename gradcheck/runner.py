@@ -1,30 +1,38 @@
 """The only loop: cases × points × checks, gathered into a report. Leaves global random state and warning filters as they were."""
 from __future__ import annotations
 
-import random
+import json
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
-from contextlib import contextmanager, redirect_stdout
+from collections import Counter as Count
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 
 from . import checks as battery
+from .adapters.noise import sheltered
 from .checks import CHECKS, Check
-from .environment import environment, revision
-from .evidence import Calls, CaseReport, Evidence, Failure, Ledger, NotChecked, Point, Report, Row, Verdict, gravest
+from .environment import environment, fingerprint, revision
+from .evidence import Calls, CaseReport, Evidence, Failure, Ledger, NotChecked, Point, Report, Row, Verdict
+from .gather import LOW_PRECISION as LOW_PRECISION
+from .gather import Seen, Tally, failing, joined, row_of, simplest, tallied
 from .messages import failure_text, repeat_line
+from .report.codec import builtins
 from .strategies import TRIAL, points, smallest
-from .subjects import Case, Counter, Subject
+from .subjects import Case, Counter, Subject, seed_of
+from .workers import Answer, Crash, Journal, Refused, Work, completed
 
+T = TypeVar("T")
 Progress = Callable[[str, int, int], None]         # what is being done, how much is done, of how much
 
 
@@ -39,25 +47,43 @@ PROFILES = {
     "quick": Profile({"float64": 3}, 1),
     "default": Profile({"float64": 20, "float32": 8}, 5),
     "thorough": Profile({"float64": 200, "float32": 80}, 5),
+    "soak": Profile({"float64": 1200, "float32": 1200}, 5),
 }
-LOW_PRECISION = ("float32", "float16")              # where one failing point may be cancellation: a failure must recur
 SHRINK_RUNS, SHRINK_SECONDS = 200, 20.0
+SLICE, SLICES = 7, 64               # points that one unit judges at least, so that it outlasts its way; units of one case at most
 
 
 def run(cases: Iterable[Case], *, checks: Sequence[str] | None = None, ignore: Sequence[str] = (), seed: int = 0, executor: Executor | None = None,
         profile: str = "default", at: Point | None = None, command: str = "", not_checked: Sequence[NotChecked] = (),
-        progress: Progress = lambda what, done, total: None) -> Report:
-    """Judge every case and gather a report.
+        progress: Progress = lambda what, done, total: None, shard: tuple[int, int] = (1, 1), fail_fast: bool = False,
+        resume: str | Path | None = None) -> Report:
+    """Judge every case and gather a report, the same one however it is run.
 
     checks: names, None for the default battery. at: one point, instead of the profile's. executor: any concurrent.futures.Executor;
-    cases are then found again by their targets. Errors: ValueError for an unknown check or profile.
+    cases are then found again by their targets. shard: (i, n), the i-th of n parts, which `gradcheck.report.merge` joins. fail_fast: stop
+    at the first case that is wrong. resume: a file for what is done, read again by the next run if this one is interrupted.
+    Errors: ValueError for an unknown check or profile; Refused for a shard that cannot be, two cases that nothing tells apart, another file to resume.
+
+    >>> import gradcheck
+    >>> from layers import Add, Dense
+    >>> report = gradcheck.run([gradcheck.case(Add), gradcheck.case(Dense)], checks=["linear"], profile="quick")
+    >>> {case.name: str(case.verdict) for case in report.cases}
+    {'Add': 'pass', 'Dense': 'pass'}
     """
-    cases, plan = list(cases), Plan(tuple(select(checks, ignore)), profile, seed, at)
-    started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    judged = list(_serial(cases, plan, progress) if executor is None else _spread(cases, plan, executor, progress))
+    plan = Plan(tuple(select(checks, ignore)), profile, seed, at)
+    named = {name: case for name, case in told_apart(cases).items() if within(shard, name)}
+    started, began, judged = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), dict[str, CaseReport]()
+    notes = Journal(Path(resume), fingerprint()) if resume else Journal()
+    with closing(notes), closing(_judged(named, plan, executor, notes, progress)) as reports:
+        for name, found in reports:
+            judged[name] = msgspec.structs.replace(found, name=name)
+            if fail_fast and found.verdict.bad:
+                break
+    skipped = [NotChecked(what=name, why="the run stopped at the first case that is wrong") for name in named if name not in judged]
+    ordered = [judged[name] for name in named if name in judged]
     return Report(environment=environment(), command=command, profile=profile, seed=seed, revision=revision(), started=started,
-                  time_s=time.perf_counter() - began, cases=tuple(judged), checks=tuple(CHECKS[c].info for c in plan.checks),
-                  not_checked=(*not_checked, *_unseen(judged)))
+                  time_s=time.perf_counter() - began, cases=tuple(ordered), checks=tuple(CHECKS[c].info for c in plan.checks),
+                  not_checked=(*not_checked, *_unseen(ordered), *skipped))
 
 
 def select(names: Sequence[str] | None, ignore: Sequence[str] = ()) -> Iterator[str]:
@@ -68,9 +94,30 @@ def select(names: Sequence[str] | None, ignore: Sequence[str] = ()) -> Iterator[
     yield from (c.name for c in CHECKS.values() if (c.default if names is None else c.name in names) and c.name not in ignore)
 
 
+def told_apart(cases: Iterable[Case]) -> dict[str, Case]:
+    """Every case once, by the name that a report has for it: its own, with its target where several have that name.
+
+    Errors: Refused for two cases of one name that no target tells apart.
+    """
+    once = list({case.target or id(case): case for case in cases}.values())
+    count = Count(case.name for case in once)
+    named = [(case.name if count[case.name] == 1 else f"{case.name} ({case.target})", case) for case in once]
+    if twice := [case.name for _, case in named if count[case.name] > 1 and not case.target]:
+        raise Refused(f"two cases are called {twice[0]!r}, and a report could not tell them apart; give one of them another name=")
+    return dict(named)
+
+
+def within(shard: tuple[int, int], name: str) -> bool:
+    """Whether a case belongs to this part of a run: by its name alone, so that parts need not know of each other. Errors: Refused if there is no such part."""
+    part, parts = shard
+    if not 1 <= part <= parts:
+        raise Refused(f"a shard is one of 1/{parts} to {parts}/{parts}, got {part}/{parts}" if parts > 0 else f"there are no {parts} shards")
+    return seed_of("shard", name) % parts == part - 1
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What to do with every case; picklable."""
+    """What to do with every case."""
     checks: tuple[str, ...]
     profile: str
     seed: int
@@ -86,55 +133,184 @@ class Plan:
         return [p for dtype, n in PROFILES[self.profile].points.items() for p in points(case, n, self.seed, dtype)]
 
 
-def _serial(cases: Sequence[Case], plan: Plan, progress: Progress) -> Iterator[CaseReport]:
-    for i, case in enumerate(cases):
-        progress(case.name, i, len(cases))
-        yield judge_case(case, plan)
-    progress("", len(cases), len(cases))
+# units of work ------------------------------------------------------------------------------------------------------------------
+
+class Part(msgspec.Struct, frozen=True):
+    """What was found at some of a case's points."""
+    tallies: tuple[Tally, ...]
+    time_s: float
 
 
-def _spread(cases: Sequence[Case], plan: Plan, executor: Executor, progress: Progress) -> Iterator[CaseReport]:
-    """Each case in a worker; a worker that dies takes one case with it, which is reported as crashed."""
-    order = {executor.submit(judge_target, case.target, case.name, plan): i for i, case in enumerate(cases)}
-    found: dict[int, CaseReport] = {}
-    for future in as_completed(order):
-        case, crash = cases[order[future]], future.exception()
-        found[order[future]] = (msgspec.convert(future.result(), CaseReport) if crash is None else
-                                CaseReport(name=case.name, target=case.target, error=f"the worker crashed: {type(crash).__name__}: {crash}"))
-        progress(case.name, len(found), len(cases))
-    return iter([found[i] for i in sorted(found)])
+class Unit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A step in judging a case, which is found again by its target: all that a worker needs to know."""
+    target: str
+    name: str
+    plan: Plan
+    step: Literal["survey", "judge", "report"] = "survey"
+    start: int = 0
+    stop: int = 0
+    parts: tuple[Part, ...] = ()
 
 
-def judge_target(target: str, name: str, plan: Plan) -> Any:
-    """A work unit: find the case again and judge it; plain values both ways, safe to repeat. What the layer prints is no result: it goes to stderr."""
-    from .targets import find
+def encode(value: Any) -> bytes:
+    """A value as JSON, not a number among the numbers too."""
+    return json.dumps(builtins(value), sort_keys=True).encode()
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    return msgspec.convert(json.loads(data), kind, strict=False)          # not strict: "NaN" is a number
+
+
+def work(unit: bytes) -> bytes:
+    """A unit's answer, in any process. What the layer prints is no result: it goes to stderr."""
+    todo = decode(unit, Unit)
     with redirect_stdout(sys.stderr):
-        found = judge_case(next(c for c in find(target).cases if c.name == name), plan)
-    return msgspec.to_builtins(found, enc_hook=np.generic.item)      # a pickled struct would no longer know which fields are defaults
+        return encode(_found_again(todo.target, todo.name, encode(todo.plan)).step(todo))
 
+
+@lru_cache(maxsize=256)
+def _found_again(target: str, name: str, plan: bytes) -> Judge:
+    from .targets import find
+    return Judge(next(c for c in find(target).cases if c.name == name), decode(plan, Plan))
+
+
+def _here(judges: Iterable[Judge]) -> Work:
+    """The same work on cases that are here already, and need not be found."""
+    known = {(j.case.target, j.case.name): j for j in judges}
+
+    def work(unit: bytes) -> bytes:
+        todo = decode(unit, Unit)
+        return encode(known[todo.target, todo.name].step(todo))
+    return work
+
+
+def _judged(named: Mapping[str, Case], plan: Plan, executor: Executor | None, journal: Journal,
+            progress: Progress) -> Generator[tuple[str, CaseReport], None, None]:
+    """The report on every case, as it is ready."""
+    names = [*named]
+    working = _here(Judge(case, plan) for case in named.values()) if executor is None else work
+    tasks = [judgement(Unit(case.target, case.name, plan)) for case in named.values()]
+    for i, found in completed(tasks, working, executor, journal=journal, told=lambda i, done, known: progress(names[i], done, known)):
+        yield names[i], found
+
+
+def judgement(of: Unit) -> Generator[list[bytes], list[Answer], CaseReport]:
+    """The steps in judging one case: how many points, what is found at slices of them, the report on it all."""
+    (survey,) = yield [encode(of)]
+    if isinstance(survey, Crash):
+        return _crashed(of, survey)
+    count = decode(survey, int)
+    width = max(SLICE, -(-count // SLICES))
+    slices = [(i, min(i + width, count)) for i in range(0, count, width)]
+    parts = yield [encode(msgspec.structs.replace(of, step="judge", start=i, stop=j)) for i, j in slices]
+    known = [part for part in parts if isinstance(part, bytes)]
+    if parts and not known:
+        return _crashed(of, parts[0])
+    (whole,) = yield [_with_parts(encode(msgspec.structs.replace(of, step="report")), known)]
+    if isinstance(whole, Crash):
+        return _crashed(of, whole)
+    lost = [f"{_why(part)}, at points {i + 1} to {j} of {count}" for (i, j), part in zip(slices, parts, strict=True) if isinstance(part, Crash)]
+    found = decode(whole, CaseReport)
+    return msgspec.structs.replace(found, error="\n".join([*filter(None, [found.error]), *lost]))
+
+
+def _with_parts(unit: bytes, parts: Sequence[bytes]) -> bytes:
+    """The unit with its `parts`, which are JSON already: they pass through here by the megabyte, and nobody here reads them."""
+    return b"%b, \"parts\": [%b]}" % (unit.removesuffix(b"}"), b", ".join(parts))
+
+
+def _crashed(of: Unit, crash: Answer) -> CaseReport:
+    return CaseReport(name=of.name, target=of.target, error=_why(crash))
+
+
+def _why(crash: Answer) -> str:
+    return f"the worker crashed: {crash.why}" if isinstance(crash, Crash) else ""
+
+
+# one case -----------------------------------------------------------------------------------------------------------------------
 
 def judge_case(case: Case, plan: Plan) -> CaseReport:
-    """All checks at all points of one case. An exception of the layer's is a row, or the case's error, never the run's end."""
-    began, family = time.perf_counter(), case.family
-    head = CaseReport(name=case.name, target=case.target, adapter=family.adapter, law=family.law_text, equation=family.equation, source=family.source,
-                      domains={k: tuple(map(_plain, v)) for k, v in family.domains.items()}, convention=dict(case.convention))
-    with undisturbed():
-        try:
-            where = plan.points(case)
-        except Exception as error:
-            return msgspec.structs.replace(head, error=blame(error), time_s=time.perf_counter() - began)
-        if not where:
-            return msgspec.structs.replace(head, error=_refused(case))
-        seen: dict[tuple[str, str], list[tuple[Point, Evidence]]] = {}
-        for point in where:
-            for evidence in _at_point(case, point, plan.checks):
-                seen.setdefault((evidence.check, evidence.primal), []).append((point, evidence))
-        rows = tuple(_row(case, key, found, min(PROFILES[plan.profile].enough, len(where))) for key, found in seen.items())
-        rows = rows if plan.at else _strict(case, rows)
-        broken = [r for r in rows if r.check == "build"]
-        return msgspec.structs.replace(head, points=len(where), rows=tuple(sorted(rows, key=_order)), ledger=_ledger(case, where[0]),
-                                       error=broken[0].reason if broken and broken[0].points == {"error": len(where)} else "",
-                                       time_s=time.perf_counter() - began)
+    """All checks at all points of one case."""
+    judge = Judge(case, plan)
+    return judge.report([judge.judge(0, judge.survey())])
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One case under one plan. An exception of the layer's is a row, or the case's error, never the run's end."""
+    case: Case
+    plan: Plan
+
+    @cached_property
+    def points(self) -> list[Point]:
+        return self.plan.points(self.case)
+
+    def step(self, todo: Unit) -> Any:
+        """What the unit asks for."""
+        if todo.step == "survey":
+            return self.survey()
+        return self.judge(todo.start, todo.stop) if todo.step == "judge" else self.report(todo.parts)
+
+    def survey(self) -> int:
+        """At how many points the case is judged; 0 where they cannot be told, which `report` explains."""
+        with undisturbed():
+            try:
+                return len(self.points)
+            except Exception:
+                return 0
+
+    def judge(self, start: int, stop: int) -> Part:
+        """What the checks find at these points."""
+        began = time.perf_counter()
+        with undisturbed():
+            seen = [Seen(i, e) for i in range(start, stop) for e in _at_point(self.case, self.points[i], self.plan.checks)]
+        return Part(tallied(seen, self.points) if seen else (), time.perf_counter() - began)
+
+    def report(self, parts: Iterable[Part]) -> CaseReport:
+        """The report on the case, from all that was found at its points; failures are shrunk and located."""
+        parts, began, case, family = [*parts], time.perf_counter(), self.case, self.case.family
+        head = CaseReport(name=case.name, target=case.target, adapter=family.adapter, law=family.law_text, equation=family.equation,
+                          source=family.source, domains={k: tuple(map(_plain, v)) for k, v in family.domains.items()}, convention=dict(case.convention))
+        with undisturbed():
+            try:
+                found = self._found(parts) if self.points else {"error": _refused(case)}
+            except Exception as error:
+                found = {"error": blame(error)}
+        return msgspec.structs.replace(head, **found, time_s=sum(sorted(p.time_s for p in parts)) + time.perf_counter() - began)
+
+    def _found(self, parts: Sequence[Part]) -> dict[str, Any]:
+        rows = tuple(map(self._row, joined((t for p in parts for t in p.tallies), self.points)))
+        rows = rows if self.plan.at else _strict(self.case, rows)
+        broken = [r for r in rows if r.check == "build" and r.points == {"error": len(self.points)}]
+        return {"points": len(self.points), "rows": tuple(sorted(rows, key=_order)), "ledger": _ledger(self.case, self.points[0]),
+                "notes": _notes(self.case, self.points[0]), "error": broken[0].reason if broken else ""}
+
+    def _row(self, tally: Tally) -> Row:
+        """A row; where it fails with its failure shrunk, unless that was expected."""
+        found = row_of(tally, self.points, min(PROFILES[self.plan.profile].enough, len(self.points)))
+        if found.verdict is not Verdict.FAIL:
+            return found
+        failure, known = self._failure(simplest(failing(tally), self.points)), self.case.expect.get(tally.check)
+        return msgspec.structs.replace(found, failure=failure, **({"verdict": Verdict.XFAIL, "reason": known} if known else {}))
+
+    def _failure(self, start: Seen) -> Failure:
+        """The simplest point at which the same check still fails for the same primal."""
+        case, check, primal = self.case, start.evidence.check, start.evidence.primal
+        latest = {repr(self.points[start.at]): start.evidence}
+        deadline = time.perf_counter() + SHRINK_SECONDS
+
+        def fails(point: Point) -> bool:
+            if time.perf_counter() > deadline:
+                return False
+            found = next((e for e in _at_point(case, point, [check]) if e.primal == primal and e.verdict is Verdict.FAIL), None)
+            if found:
+                latest[repr(point)] = found
+            return found is not None
+
+        point = smallest(case, self.points[start.at], fails, SHRINK_RUNS)
+        failure = Failure(point=point, code=_code(case, point), repeat=repeat_line(case.target, case.name, check, point), source=case.family.source,
+                          text="", evidence=_explained(case, point, latest[repr(point)]))
+        return msgspec.structs.replace(failure, text=failure_text(case.name, failure))
 
 
 def _strict(case: Case, rows: tuple[Row, ...]) -> tuple[Row, ...]:
@@ -183,75 +359,6 @@ def judge_check(subject: Subject, check: Check) -> Iterator[Evidence]:
                                       time_s=(time.perf_counter() - began) / share)
 
 
-def _row(case: Case, key: tuple[str, str], found: list[tuple[Point, Evidence]], enough: int) -> Row:
-    """One check of one primal over all points."""
-    found = _recurring(found)
-    verdicts = [e.verdict for _, e in found]
-    passed = [(p, e) for p, e in found if e.verdict is Verdict.PASS]
-    telling = [(p, e) for p, e in passed if "vacuous" not in e.marks]
-    verdict, reason = _verdict(found, len(telling), enough)
-    dtypes = sorted({p.dtype for p, e in telling if e.resolution}, key=lambda d: float(np.finfo(d).eps))
-    resolved = {d: sorted(((p, e) for p, e in telling if e.resolution and p.dtype == d), key=lambda f: _entry(f[1])) for d in dtypes}
-    best = resolved[dtypes[0]] if dtypes else []
-    example = best[-1] if best else next(((p, e) for p, e in found if e.verdict is not Verdict.PASS), found[0])
-    failing = [(p, e) for p, e in found if e.verdict is Verdict.FAIL]
-    failure = _failure(case, key, failing) if failing and verdict is Verdict.FAIL else None
-    if failure and case.expect.get(key[0]):
-        verdict, reason = Verdict.XFAIL, case.expect[key[0]]
-    return Row(check=key[0], primal=key[1], verdict=verdict, points={str(v): verdicts.count(v) for v in dict.fromkeys(verdicts)}, reason=reason,
-               marks=_marks(found), finest=best[0][1].resolution if best else None, coarsest=best[-1][1].resolution if best else None,
-               coarsest_of={d: r for d, of in resolved.items() if (r := of[-1][1].resolution)}, example=example[1], at=example[0], failure=failure,
-               calls=Calls(forward=sum(e.calls.forward for _, e in found), backward=sum(e.calls.backward for _, e in found)),
-               probes=sum(e.probes for _, e in found), time_s=sum(e.time_s for _, e in found))
-
-
-def _entry(e: Evidence) -> float:
-    return e.resolution.entry if e.resolution else 0.0
-
-
-def _verdict(found: list[tuple[Point, Evidence]], telling: int, enough: int) -> tuple[Verdict, str]:
-    """A row passes if nothing failed and enough points passed finely; single coarse or vacuous points do not count against it."""
-    worst = gravest(e.verdict for _, e in found)
-    if worst in (Verdict.ERROR, Verdict.FAIL):
-        return worst, next(e.reason for _, e in found if e.verdict is worst)
-    if telling >= min(enough, len(found)):
-        return Verdict.PASS, ""
-    if worst is Verdict.UNDECIDED:
-        return Verdict.UNDECIDED, next(e.reason for _, e in found if e.verdict is worst)
-    return Verdict.UNDECIDED, f"vacuous: the cotangent cannot be told from zero at {len(found) - telling} of {len(found)} points"
-
-
-def _recurring(found: list[tuple[Point, Evidence]]) -> list[tuple[Point, Evidence]]:
-    """A failure in low precision counts if it recurs or float64 fails as well: at a single point it may be cancellation."""
-    low = [p for p, e in found if e.verdict is Verdict.FAIL and p.dtype in LOW_PRECISION]
-    high = any(e.verdict is Verdict.FAIL and p.dtype not in LOW_PRECISION for p, e in found)
-    if high or len(low) != 1 or len(found) == 1:
-        return found
-    why = "one point in low precision failed, and no other: cancellation cannot be excluded"
-    return [(p, msgspec.structs.replace(e, verdict=Verdict.UNDECIDED, reason=why) if e.verdict is Verdict.FAIL else e) for p, e in found]
-
-
-def _failure(case: Case, key: tuple[str, str], failing: list[tuple[Point, Evidence]]) -> Failure:
-    """The failing point with the fewest entries, shrunk as far as the same check still fails for the same primal."""
-    check, primal = key
-    latest = {repr(p): e for p, e in failing}
-    deadline = time.perf_counter() + SHRINK_SECONDS
-
-    def fails(point: Point) -> bool:
-        if time.perf_counter() > deadline:
-            return False
-        found = next((e for e in _at_point(case, point, [check]) if e.primal == primal and e.verdict is Verdict.FAIL), None)
-        if found:
-            latest[repr(point)] = found
-        return found is not None
-
-    start = min(failing, key=lambda f: (f[0].dtype in LOW_PRECISION, sum(int(np.prod(n)) for n in f[0].sizes.values())))[0]
-    point = smallest(case, start, fails, SHRINK_RUNS)
-    failure = Failure(point=point, code=_code(case, point), repeat=repeat_line(case.target, case.name, check, point), source=case.family.source,
-                      text="", evidence=_explained(case, point, latest[repr(point)]))
-    return msgspec.structs.replace(failure, text=failure_text(case.name, failure))
-
-
 def _explained(case: Case, point: Point, evidence: Evidence) -> Evidence:
     """With the place and the kind of the mistake, where the check can tell."""
     explain = CHECKS[evidence.check].explain
@@ -276,6 +383,13 @@ def _ledger(case: Case, point: Point) -> Ledger | None:
         return None
 
 
+def _notes(case: Case, point: Point) -> tuple[str, ...]:
+    try:
+        return case.subject(point).facts.notes
+    except Exception:
+        return ()
+
+
 def _unseen(judged: Iterable[CaseReport]) -> Iterator[NotChecked]:
     for case in judged:
         for row in case.rows:
@@ -284,7 +398,9 @@ def _unseen(judged: Iterable[CaseReport]) -> Iterator[NotChecked]:
 
 
 def blame(error: BaseException) -> str:
-    """The exception with the last line of theirs that it came through: neither ours nor NumPy's."""
+    """The exception with the last line of theirs that it came through, neither ours nor NumPy's; one of our own says all itself."""
+    if type(error).__module__.startswith(__package__):
+        return f"{type(error).__name__}: {error}"
     tools = tuple(str(Path(file).parent) for file in (__file__, np.__file__))
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f for f in frames if not f.filename.startswith(tools)] or frames
@@ -296,14 +412,9 @@ def blame(error: BaseException) -> str:
 def undisturbed() -> Iterator[None]:
     """One BLAS thread, no warnings of a layer's shown, and global random state put back afterwards."""
     from threadpoolctl import threadpool_limits
-    legacy, state = np.random.get_state(legacy=False), random.getstate()
-    try:
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        np.random.set_state(legacy)
-        random.setstate(state)
+    with sheltered(), warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _marks(found: list[tuple[Point, Evidence]]) -> dict[str, int]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["own_package"]           # another project, with tests of its own: test_own_package runs them
+
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):

@@ -47,7 +47,7 @@ def test_a_wrong_layer_fails_in_words_that_can_be_repeated():
     claimed, numeric = (float(entry.split(word)[1].split()[0].strip(",")) for word in ("claimed", "numeric"))
     assert claimed == pytest.approx(numeric / 2)
     pullback = Path("mine.py").read_text().partition("    def bwd")[0].count("\n") + 1
-    assert f"look at  mine.py:{pullback}\n" in first.stdout and "2 layers: 1 right, 1 wrong." in first.stdout
+    assert f"look at  mine.py:{pullback}\n" in first.stdout and "\n1 of 2 layers is wrong: Wrong. 1 is right, to within " in first.stdout
 
     (line,) = [line for line in shown if line.startswith("gradcheck run")]
     again = shell(line)
@@ -57,8 +57,8 @@ def test_a_wrong_layer_fails_in_words_that_can_be_repeated():
 
 @pytest.mark.parametrize(("files", "arguments", "code", "says"), [
     ([RIGHT], [], cli.OK, "1 layer is right"),
-    ([WRONG], [], cli.FAILED, "1 layer: 0 right, 1 wrong."),
-    ([RAISES], [], cli.FAILED, "4 layers: 0 right, 4 in error."),
+    ([WRONG], [], cli.FAILED, "1 layer is wrong: Wrong."),
+    ([RAISES], [], cli.FAILED, "All 4 layers stopped with an error: "),
     ([RIGHT], ["nowhere.py"], cli.USAGE, "there is no file nowhere.py"),
     ([RIGHT], ["nowhere"], cli.USAGE, "No module named 'nowhere'"),
     ([WRONG], ["nowhere.py"], cli.FAILED, "there is no file nowhere.py"),
@@ -96,7 +96,7 @@ def test_layers_that_raise_are_reported_with_their_own_line_and_the_others_judge
                  "ZeroDivisionError: lost on the way back (at mine.py:34:",
                  "ERROR  InLaw: LawError:"):
         assert result.stdout.count(says) == 1, says
-    assert "5 layers: 1 right, 4 in error." in result.stdout
+    assert "4 of 5 layers stopped with an error: " in result.stdout
     assert len(result.stdout.splitlines()) <= LINES
 
 
@@ -142,7 +142,7 @@ def test_reports_are_written_whatever_the_verdict_and_rendered_again_without_the
     (["run", "mine.py", "--ignore", "adjont"], "there is no check 'adjont'"),
     (["run", "mine.py", "--at", '{"size": 3}'], "--at takes the JSON that a repeat line has: Object contains unknown field `size`"),
     (["run", "mine.py", "--at", "n=3"], "--at takes the JSON that a repeat line has"),
-    (["run", "mine.py", "-o", "report.pdf"], "a report is saved as .json, .html, .md, got report.pdf"),
+    (["run", "mine.py", "-o", "report.pdf"], "a report is saved as .json, .html, .md, .ctrf.json, got report.pdf"),
     (["run", "mine.py", "--profile", "slow"], "'slow' is not one of"),
     (["run", "--colour"], "No such option"),
     (["explain", "adjont"], "there is no check 'adjont'"),
