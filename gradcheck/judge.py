@@ -89,7 +89,7 @@ def judge(readings: Sequence[Reading]) -> Judgement:
 def could_fail(readings: Sequence[Reading], rng: np.random.Generator) -> bool:
     """Whether errors just above the stated resolution fail by the same judge: one wrong entry, and a common factor."""
     by_entry, by_factor = min(readings, key=lambda r: r.entry), min(readings, key=lambda r: r.factor)
-    size = max(1.01 * by_entry.visible, np.finfo(np.float64).tiny ** 0.5) / by_entry.steps
+    size = np.asarray(max(1.01 * by_entry.visible, np.finfo(np.float64).tiny ** 0.5) / by_entry.steps)
     wrong = _wide(by_entry.d)
     at = int(rng.integers(wrong.size)) if wrong.size else 0
     turn = by_entry.v.flat[at] / abs(by_entry.v.flat[at]) if wrong.size else 1.0
@@ -105,5 +105,5 @@ def _ratio(a: float, b: float) -> float:
 
 
 def _wide(d: Array) -> Array:
-    """A copy that holds an error far below the last place of its own dtype."""
-    return d.astype(np.result_type(d, np.float64))
+    """A copy that holds an error far below the last place of its own dtype. An array also of a number: NumPy's operations return one for no axes."""
+    return np.array(d, np.result_type(d, np.float64))

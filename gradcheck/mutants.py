@@ -437,7 +437,7 @@ class Swap(NamedTuple):
 
 def swaps(old: types.CodeType, new: types.CodeType) -> list[Swap]:
     """Every function that was made from `old`, or makes functions from it."""
-    functions = [f for f in gc.get_objects() if isinstance(f, types.FunctionType) and f.__code__.co_filename == old.co_filename]
+    functions = [f for f in gc.get_objects() if type(f) is types.FunctionType and f.__code__.co_filename == old.co_filename]     # isinstance asks proxies
     return [Swap(f, f.__code__, made) for f in functions if (made := _substituted(f.__code__, old, new)) is not f.__code__]
 
 

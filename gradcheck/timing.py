@@ -49,7 +49,8 @@ def spread(samples: Array | Sequence[float]) -> Spread:
 def in_turns(calls: Mapping[str, Call], budget_s: float, least: int = ROUNDS[0]) -> dict[str, Array]:
     """Seconds a call of each, round by round: every round runs all of them, each round begins with another one.
 
-    There are `least` rounds, and more while the budget lasts. A call that is over before the clock has moved far is repeated, and what it took is divided by how often.
+    There are `least` rounds, and more while the budget lasts. A call that is over before the clock has moved far is
+    repeated, and what it took is divided by how often.
     """
     names, often = [*calls], {k: _often(call) for k, call in calls.items()}
     times: dict[str, list[float]] = {k: [] for k in names}

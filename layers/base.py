@@ -143,6 +143,7 @@ class Layer:
     _trained: ClassVar[list[str]]                                     # the slots that are parameters
     _options: ClassVar[tuple[str, ...]]                               # the constructor's arguments
     registry: ClassVar[dict[str, type[Layer]]] = {}
+    registered: ClassVar[str]                                         # the layer's name there, and in what is saved
     optimizer: Any = field(default=None, kw_only=True)                # the last argument of every layer that does not place it itself
     dtype: ClassVar[DTypeLike | None] = None                          # of new parameters; None: that of the input
 
@@ -151,7 +152,9 @@ class Layer:
         if "slots" not in vars(cls):                                  # a layer made of layers tells them by a property
             cls.slots = {k: v for c in reversed(cls.__mro__) for k, v in vars(c).items() if isinstance(v, Slot)}
         if hasattr(cls, "law"):
-            Layer.registry[cls.__name__] = cls
+            known = Layer.registry.get(cls.__name__)                  # somebody's own layer may be called as one of ours
+            cls.registered = cls.__name__ if known is None or known.__module__ == cls.__module__ else f"{cls.__module__}.{cls.__name__}"
+            Layer.registry[cls.registered] = cls
             if "optimizer" not in cls.__annotations__:
                 cls.__annotations__["optimizer"], cls.optimizer = "Any", None
         dataclass(eq=False)(cls)
@@ -356,12 +359,12 @@ class Layer:
     def hyperparameters(self) -> dict[str, Any]:
         """Every constructor argument in a form that `set_params` reads back, the optimizer with its memory."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}   # type: ignore[arg-type]
-        return {"layer": type(self).__name__} | {k: state(v) if isinstance(v, Optimizer) else str(v) if isinstance(v, Activation) else v
+        return {"layer": self.registered} | {k: state(v) if isinstance(v, Optimizer) else str(v) if isinstance(v, Activation) else v
                                                  for k, v in values.items()}
 
     def summary(self) -> dict[str, Any]:
         """A copy of all that makes this layer: `set_params` reads it back."""
-        return deepcopy({"layer": type(self).__name__, "parameters": dict(self.parameters), "hyperparameters": self.hyperparameters})
+        return deepcopy({"layer": self.registered, "parameters": dict(self.parameters), "hyperparameters": self.hyperparameters})
 
     def set_params(self, summary_dict: Mapping[str, Any]) -> Self:
         """Take over parameters and hyperparameters, nested as in `summary()` or flat; what is lacking stays. Returns the layer.

@@ -232,4 +232,4 @@ def test_mutants_that_compute_the_same_are_set_aside(tmp_path, monkeypatch):
     laboratory = Laboratory(case, Plan(case.target, case.name, ("adjoint",), "quick", 0))
     fates = {e.diff.splitlines()[-1]: laboratory.fate(i) for i, (_, e) in enumerate(laboratory.mutants)}
     assert fates['+    up = p["x"] >= 0'].what == "equivalent" and fates['+    return {"x": 0 * (dy * up)}'].what == "killed"
-    assert np.array_equal(case.family.pullback({"x": np.ones(1)}, np.ones(1))["x"], [1.0])          # type: ignore[attr-defined]
+    assert np.array_equal(case.family.subject.pullback({"x": np.ones((1, 1))}, [np.ones((1, 1))])["x"], [[1.0]])          # type: ignore[attr-defined]

@@ -64,7 +64,7 @@ def pair(call: Callable[..., Any], pullback: Callable[..., Any], *, sizes: Mappi
 
 def native(cls: type[Layer]) -> Case:
     """A layer with a law; taken out of the registry, in which a test's classes have no place."""
-    Layer.registry.pop(cls.__name__, None)
+    Layer.registry.pop(cls.registered, None)
     return gradcheck.case(cls)
 
 

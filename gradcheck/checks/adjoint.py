@@ -22,6 +22,7 @@ from ..subjects import Subject
 from . import check
 
 PROBES = 3                # joint directions; the chance that a multi-entry error hides from all of them is below 1e-4
+REACHES = (0.3, 3.0, 0.1) # of the widest step: further attempts, where a pass is too coarse
 PARTINGS = 6              # ways to part a direction in two, before its slope is taken for a derivative's
 ADDITIVE = 0.1            # of a discrepancy: what the parts may miss the whole by, and leave it an error
 NEARER = (1e-5, 1e-8)     # of the steps: where features may lie that the usual ones jump over
@@ -120,6 +121,10 @@ class Trial:
                 probed = [self.probed(f"{k} alone {i}", [k]) for i in range(self.probes)]
                 readings = [self.reading(k, p) for p in probed]
                 found = judge(readings)
+            if found.verdict is Verdict.PASS and self.demand < found.resolution.entry < inf:
+                probed += [self.probed(f"{k} on another scale {i}", [k], reach) for i, reach in enumerate(REACHES)]
+                readings = [self.reading(k, p) for p in probed]
+                found = judge(readings)
             if found.verdict is Verdict.FAIL:
                 readings = [self.reading(k, p, self.spread(k, p)) for p in probed]
                 found = judge(readings)
@@ -154,10 +159,10 @@ class Trial:
             return changed(line, verdict=Verdict.FAIL, reason=f"beside the kink at the point {found.reason}", measured=found.measured, bound=found.bound)
         return changed(line, notes=(*line.notes, "the kinks were not judged: several feed one output, or no side could be verified"))
 
-    def probed(self, label: object, names: Sequence[str] | None = None) -> Probed:
+    def probed(self, label: object, names: Sequence[str] | None = None, reach: float = 1.0) -> Probed:
         """Measure a random probe that moves `names`, then ask the layer for its cotangents."""
         rng = self.subject.rng("adjoint", label)
-        measured = self.field.measure(self.field.probe(rng, names), rng)
+        measured = self.field.measure(self.field.probe(rng, names), rng, reach)
         return self.heard(measured, self.claims(measured.probe.dy))
 
     def heard(self, measured: Measured, d: dict[str, Array | None]) -> Probed:

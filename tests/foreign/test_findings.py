@@ -28,7 +28,6 @@ WRONG = {                                          # case -> (check, primal) tha
     "epynn.Convolution (padded)": {("adjoint", "A"), ("shapes", "A")},
     "epynn.Pooling (mean)": {("adjoint", "A")},
     "epynn.Pooling (ties)": {("adjoint", "A")},
-    "epynn.RNN (clipped)": {(check, primal) for check in ("adjoint", "linear") for primal in "UVb"},
 }
 PERHAPS = {"epynn.Pooling": {("adjoint", "A")}}    # two drawn entries of a window may be equal, and then it is wrong
 
