@@ -172,7 +172,8 @@ class Tape:
         """The outputs that are real or complex tensors, with their graph."""
         run, torch = self.run, _torch()
         self.primals = primals
-        self.leaves = {k: leaf(x if k in run.names or k in run.moving else np.copy(x, order="C"), k in self.asked, k in run.names) for k, x in primals.items()}
+        laid = {k: x if k in run.names else np.ascontiguousarray(x) if k in run.moving else np.copy(x, order="C") for k, x in primals.items()}
+        self.leaves = {k: leaf(x, k in self.asked, k in run.names) for k, x in laid.items()}      # a module's own arrays are contiguous, as it makes them
         with torch.enable_grad(), held(seed_of(run.seed, "forward")):
             self.xs = [entrance().apply(self.leaves[k]) if k in self.asked else self.leaves[k] for k in run.names]
             self.ways = [x.grad_fn for x in self.xs]

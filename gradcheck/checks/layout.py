@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..answers import ROUNDINGS, Question, ask, attempt, found
+from ..answers import Question, ask, attempt, found
 from ..evidence import Evidence
 from ..inner import Array
 from ..subjects import Subject
@@ -56,8 +56,8 @@ def _departures(plain: Question, way: Way, *whose: str) -> Told:
 
 
 def _alike(q: Question) -> float:
-    """Equal addends round alike, and how many are summed one by one is a matter of strides: that many roundings, in units of the usual room."""
-    return max(x.size for x in (*q.primals.values(), *q.dys)) / ROUNDINGS
+    """Equal addends round alike, and how many are summed one by one is a matter of strides: as many roundings as there are, each of the usual room."""
+    return float(max(x.size for x in (*q.primals.values(), *q.dys)))
 
 
 def _judged(s: Subject, name: str, told: Sequence[Told]) -> Evidence:

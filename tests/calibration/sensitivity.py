@@ -98,9 +98,7 @@ def jax_check_grads(p: Problem, fault: Fault, repeat: int) -> bool:
         x, W = map(jax.numpy.asarray, p.arrays)
         f = jax.custom_vjp(lambda W: jax.numpy.tanh(x @ W))
         f.defvjp(lambda W: (y := f(W), y), lambda y, dy: (jax.numpy.asarray(fault.spoil(p, np.array(x.T @ (dy * (1 - y**2))))),))
-        accepted = _accepts(lambda: check_grads(f, (W,), order=1, modes=("rev",)))
-        jax.clear_caches()                             # every fault is another function: what was compiled for it serves no other
-        return accepted
+        return _accepts(lambda: check_grads(f, (W,), order=1, modes=("rev",)))
 
 
 def autograd_check_grads(p: Problem, fault: Fault, repeat: int) -> bool:
@@ -143,6 +141,9 @@ def table() -> Iterator[dict[str, Any]]:
         for dtype in DTYPES:
             for n in SIZES:
                 yield {"checker": c.name, "dtype": dtype, "n": n, **_row(c, Problem(n, dtype))}
+                if c.package == "jax":
+                    import jax
+                    jax.clear_caches()                 # every fault was another function, whose arrays would stay: gigabytes
 
 
 def _row(c: Checker, p: Problem) -> dict[str, Any]:
