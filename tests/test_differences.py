@@ -133,7 +133,7 @@ def test_flat_near_and_moving_further_off_is_not_told_apart() -> None:
 def test_random_noise_is_measured(seed: int, decade: float) -> None:
     rng, size = np.random.default_rng(seed), 10**decade
     found, calls = noise_of(lambda t: np.sin(t + np.arange(400.0)) + size * rng.standard_normal(400), np.sin(np.arange(400.0)), EPS)
-    assert 0.5 * size < np.median(found) < 2 * size and np.mean(found > size / 5) > 0.99 and calls <= 9
+    assert 0.5 * size < np.median(found) < 2 * size and np.mean(found > size / 5) > 0.95 and calls <= 9
 
 
 @given(seeds, st.floats(0.1, 10))
