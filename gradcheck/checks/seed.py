@@ -12,7 +12,7 @@ from ..adapters.noise import filled_tensors
 from ..answers import Question, attempt, found
 from ..evidence import Evidence
 from ..inner import Array
-from ..subjects import Subject
+from ..subjects import Arrays, Subject
 from . import check
 
 FREED = 8                 # arrays of each size that are filled and freed: allocators keep a few of a size for the next request
@@ -30,8 +30,9 @@ def seed(s: Subject) -> Iterator[Evidence]:
     How to fix: `np.zeros`, or write every entry, the ragged tail included; keep forward's mask for backward.
     """
     plain = Question.at(s, "seed")
-    _ = plain.answer
-    with poisoned(plain):
+    with fresh(0.0, plain.primals):                        # the reference: recycled memory may hold NaN already, and no difference would show
+        known = plain.answer
+    with fresh(np.nan, plain.primals, known), filled_tensors():
         answer, raised = attempt(plain.ask)
     yield found("seed", "fresh memory", [f"with NaN in fresh memory it raises {raised}"] if raised else
                 (f"with NaN in fresh memory {w}" for w in plain.departures(answer)))
@@ -43,16 +44,14 @@ def seed(s: Subject) -> Iterator[Evidence]:
 
 
 @contextmanager
-def poisoned(q: Question) -> Iterator[None]:
-    """Fresh memory is full of NaN inside, torch's too if it is loaded; what was changed for it is put back whatever happens."""
-    kept = {"empty": np.empty, "empty_like": np.empty_like}
+def fresh(value: float, *like: Arrays) -> Iterator[None]:
+    """Fresh memory is full of `value` inside, blocks of the sizes in `like` among it; what was changed for it is put back whatever happens."""
+    kept: dict[str, Any] = {"empty": np.empty, "empty_like": np.empty_like}
     try:
-        vars(np).update(empty=_filled(np.empty), empty_like=_filled(np.empty_like))
-        for x in [*q.primals.values(), *q.answer.values()]:
-            if x.nbytes <= LARGEST:
-                _ = [np.full(x.nbytes // 8 + 1, np.nan) for _ in range(FREED)]
-        with filled_tensors():
-            yield
+        vars(np).update({name: _filled(make, value) for name, make in kept.items()})
+        for x in (x for arrays in like for x in arrays.values() if x.nbytes <= LARGEST):
+            _ = [np.full(x.nbytes // 8 + 1, value) for _ in range(FREED)]
+        yield
     finally:
         vars(np).update(kept)
 
@@ -70,13 +69,11 @@ def elsewhere() -> Iterator[None]:
         random.setstate(state)
 
 
-def _filled(make: Callable[..., Array]) -> Any:
-    """`make`, whose array holds what no right answer can come from."""
+def _filled(make: Callable[..., Any], value: float) -> Any:
+    """`make`, whose array holds `value`; for NaN, the largest integer where it holds integers."""
     def filled(*args: Any, **kwargs: Any) -> Array:
-        a = make(*args, **kwargs)
-        if a.dtype.kind in "fc":
-            a[...] = np.nan
-        elif a.dtype.kind in "iu":
-            a[...] = np.iinfo(a.dtype).max
+        a: Array = make(*args, **kwargs)
+        if a.dtype.kind in "fciu":
+            a[...] = np.iinfo(a.dtype).max if np.isnan(value) and a.dtype.kind in "iu" else value
         return a
     return filled
