@@ -86,7 +86,7 @@ def test_no_check_moves_the_generator_of_torch() -> None:
 
 def test_a_layer_that_raises_leaves_no_trace_either() -> None:
     def broken(p: Any, dy: Any) -> Any:
-        if np.empty is not genuine:
+        if np.empty is not genuine and np.isnan(np.empty(1)).all():
             raise RuntimeError("in the middle")
         return {"x": dy}
     genuine, before = np.empty, world()
