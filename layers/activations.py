@@ -133,7 +133,8 @@ class Activation:
 
     def pull(self, dy: Array, z: Array, a: Array) -> Array:
         """The cotangent of z, given that of a = f(z)."""
-        return self.rules.pull(dy, z, a) if self.rules.pull else dy * self.grad(z, a)
+        rules = self.rules
+        return rules.pull(dy, z, a) if rules.pull else dy * rules.grad(z, a)   # type: ignore[misc]
 
     def _derivative(self, rule: Callable[[Array, Array], Array] | None, z: Array, a: Array | None) -> Array:
         if rule is None:
@@ -156,7 +157,7 @@ def _maker(name: str) -> Callable[..., Activation]:
 
 def activation(spec: str | Activation | None) -> Activation:
     """The activation that `spec` names; None is the identity. Errors: ValueError for an unknown name, with the nearest known one."""
-    if isinstance(spec, str | None):
+    if spec is None or isinstance(spec, str):
         return _named(spec or "identity")
     return spec if isinstance(spec, Activation) else make({}, spec, "activation")
 

@@ -28,7 +28,7 @@ class Weighted(Layer):
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, …, out)
         dz = self.f.pull(dy, r.Z, r.Y)
         dx, dW = self.pull(p, dz, r.X)
-        return dx, Vars(Z=dz, W=dW, b=total(dz.reshape(-1, dz.shape[-1]), 0)[0])
+        return dx, Vars(Z=dz, W=dW, b=total(dz.reshape(-1, dz.shape[-1]), 0))
 
 
 class Dense(Weighted):

@@ -333,11 +333,11 @@ class Model(Training, Layer):
                 vars(layer).update(state)
             raise
         if retain:
-            self.tape.append(Record(p, r, ((y.shape, y.dtype),)))
+            self.tape.append(Record(p, r, [(y.shape, y.dtype)]))
         return y
 
     def _pull(self, record: Record, dys: list[Array], retain_grads: bool) -> Any:
-        return self.walk_back(dys[0], lambda i, dy: self.layers[i]._pull(Record(_part(record.p, i), _part(record.r, i), ()), [dy], retain_grads))
+        return self.walk_back(dys[0], lambda i, dy: self.layers[i]._pull(Record(_part(record.p, i), _part(record.r, i), []), [dy], retain_grads))
 
     def update(self, cur_loss: float | None = None) -> None:
         for layer in self.children():

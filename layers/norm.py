@@ -8,9 +8,17 @@ import numpy as np
 from .base import Array, Layer, Out, Vars, buffer, hyper, interval, one, param, total, zero
 
 
-def products(x: Array, y: Array, axis: int) -> Array:                # (r, c), (r, c) -> (1, c) or (r, 1)
+def products(x: Array, y: Array, axis: int) -> Array:                # (r, c), (r, c) -> (c) or (r)
     """The sum of x ∘ y over one axis of a matrix, without an array of the products."""
-    return np.einsum("ij,ij->j", x, y)[None] if axis == 0 else np.vecdot(x, y)[:, None]
+    return np.einsum("ij,ij->j", x, y) if axis == 0 else np.vecdot(x, y)
+
+
+def fold(v: Array, ch: int) -> Array:                                # (k ch) -> (ch)
+    return v if v.size == ch else v.reshape(-1, ch).sum(0)
+
+
+def spread(v: Array, x: Array) -> Array:                             # (ch), (rows, k ch) -> (k ch)
+    return v if v.size == x.shape[1] else np.concatenate([v] * (x.shape[1] // v.size))
 
 
 class BatchNorm(Layer):
@@ -34,27 +42,27 @@ class BatchNorm(Layer):
     def fwd(self, p: Vars, x: Array) -> Out:                          # x (n, …, ch)
         ch, count = x.shape[-1], max(1, x.size // x.shape[-1])
         X = x.reshape(-1, math.prod(x.shape[1:][-2:]))                # X, C (rows, k ch): short rows would be slow
-        fold, spread = lambda v: v.reshape(-1, ch).sum(0), lambda v: np.concatenate([v] * (X.shape[1] // ch))
-        mean = fold(total(X, 0)) / count if p.train else p.running_mean
-        C = X - spread(mean)
-        var = fold(products(C, C, 0)) / count if p.train else p.running_var
+        mean = fold(total(X, 0), ch) / count if p.train else p.running_mean
+        C = X - spread(mean, X)
+        var = fold(products(C, C, 0), ch) / count if p.train else p.running_var
         s = np.sqrt(var + self.epsilon)
-        y = C * spread(p.scaler / s)
-        y += spread(p.intercept)
+        y = C * spread(p.scaler / s, X)
+        y += spread(p.intercept, X)
         kept = self.momentum if p.train and x.size else 1
         moved = {k: kept * p[k] + (1 - kept) * new for k, new in (("running_mean", mean), ("running_var", var))}
         return y.reshape(x.shape), Vars(X=x, C=C, s=s, **moved)
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, …, ch)
         ch, count, dY = dy.shape[-1], max(1, dy.size // dy.shape[-1]), dy.reshape(r.C.shape)
-        fold, spread = lambda v: v.reshape(-1, ch).sum(0), lambda v: np.concatenate([v] * (dY.shape[1] // ch))
-        d = Vars(scaler=fold(products(dY, r.C, 0)) / r.s, intercept=fold(total(dY, 0)))
-        dX = dY
-        if p.train:                                                   # dy − mean(dy) − N mean(dy ∘ N), with N = C / s
-            dX = r.C * spread(d.scaler / (-count * r.s))
-            dX += dY
-            dX -= spread(d.intercept / count)
-        return (dX * spread(p.scaler / r.s)).reshape(dy.shape), d
+        d = Vars(scaler=fold(products(dY, r.C, 0), ch) / r.s, intercept=fold(total(dY, 0), ch))
+        slope = spread(p.scaler / r.s, dY)
+        if not p.train:
+            return (dY * slope).reshape(dy.shape), d
+        dX = r.C * spread(d.scaler / (-count * r.s), dY)              # dy − mean(dy) − N mean(dy ∘ N), with N = C / s
+        dX += dY
+        dX -= spread(d.intercept / count, dY)
+        dX *= slope
+        return dX.reshape(dy.shape), d
 
 
 class LayerNorm(Layer):
@@ -64,8 +72,8 @@ class LayerNorm(Layer):
     def fwd(self, p: Vars, x: Array) -> Out:                          # x (n, …)
         m, scaler, intercept = p.scaler.size, p.scaler.reshape(-1), p.intercept.reshape(-1)
         X = x.reshape(len(x), m)                                      # X, N (n, m)
-        N = X - total(X, 1) / m
-        s = np.sqrt(products(N, N, 1) / m + self.epsilon)             # s (n, 1)
+        N = X - total(X, 1)[:, None] / m
+        s = np.sqrt(products(N, N, 1)[:, None] / m + self.epsilon)    # s (n, 1)
         N *= 1 / s
         y = N * scaler
         y += intercept
@@ -74,9 +82,9 @@ class LayerNorm(Layer):
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, …)
         m, dY = p.scaler.size, dy.reshape(r.N.shape)
         dN = dY * p.scaler.reshape(-1)
-        dX = r.N * (products(dN, r.N, 1) / -m)                        # dN − mean(dN) − N mean(dN ∘ N), over s
+        dX = r.N * (products(dN, r.N, 1)[:, None] / -m)               # dN − mean(dN) − N mean(dN ∘ N), over s
         dX += dN
-        dX -= total(dN, 1) / m
+        dX -= total(dN, 1)[:, None] / m
         dX *= 1 / r.s
         return dX.reshape(dy.shape), Vars(scaler=products(dY, r.N, 0).reshape(p.scaler.shape), intercept=total(dY, 0).reshape(p.scaler.shape))
 

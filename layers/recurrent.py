@@ -195,7 +195,7 @@ class RNNUnit(Recurrent):
         return (dZ @ u.WaT,)
 
     def weights(self, r: Vars, dZ: Array) -> Vars:
-        db = total(flat(dZ), 0)[0]
+        db = total(flat(dZ), 0)
         return Vars(Wax=outer(r.X, dZ), Waa=outer(r.A_prev, dZ), bx=db, ba=db.copy())
 
 
@@ -312,7 +312,7 @@ class GRUUnit(Gated):
         return np.hstack([outer(r.A_prev, dZ[..., :2 * self.n_out]), outer(r.Q, self.pull_K(r, dZ))])
 
     def weights(self, r: Vars, dZ: Array) -> Vars:
-        return super().weights(r, dZ) | {"ba": total(flat(self.pull_K(r, dZ)), 0)[0]}
+        return super().weights(r, dZ) | {"ba": total(flat(self.pull_K(r, dZ)), 0)}
 
 
 class RNNCell(Cell, RNNUnit):
