@@ -12,7 +12,7 @@ import numpy as np
 from .activations import ACTIVATIONS, activation
 from .base import Act, Array, Vars, hyper, param, zero
 from .dense import Weighted
-from .windows import Axis, Windows, pads, pair, pairs
+from .windows import Windows, pads, pair, pairs
 
 KERNELS, PADS, STRIDES = [1, 2, (2, 3), (3, 1)], [0, 1, "same", (1, 0), (0, 1, 2, 1)], [1, 2, (1, 3)]
 
@@ -35,8 +35,8 @@ class Conv1D(Weighted):
 
     @property
     def windows(self) -> Windows:
-        both = self.pad if isinstance(self.pad, str) else (self.pad, self.pad) if np.ndim(self.pad) == 0 else tuple(self.pad)
-        return Windows(Axis(1), Axis(self.kernel_width, self.stride, both, self.dilation + 1))
+        pad = self.pad if isinstance(self.pad, str) else (0, 0, *(self.pad if np.ndim(self.pad) else (self.pad, self.pad)))
+        return Windows.of((1, self.kernel_width), (1, self.stride), pad, (0, self.dilation))
 
     def l_out(self, l_in: int) -> int:
         return self.windows.cols.count(l_in)

@@ -28,7 +28,7 @@ class Pool2D(Layer):
     def fwd(self, p: Vars, x: Array) -> Out:                          # x  (n, rows, cols, ch)
         windows, best = self.windows, np.maximum if self.mode == "max" else np.add
         xp = windows.padded(x)
-        first, *rest = (xp[at] for at in windows.slices(*windows.counts(x.shape)))
+        first, *rest = (xp[at] for at in windows.places(*windows.grid(*x.shape[1:3]).windows))
         y = first.copy()                                              # y  (n, out_rows, out_cols, ch)
         for place in rest:
             best(y, place, out=y)
@@ -38,15 +38,15 @@ class Pool2D(Layer):
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, out_rows, out_cols, ch)
         windows = self.windows
-        dxp, slices = windows.blank(r.X.shape, dy.dtype), windows.slices(*dy.shape[1:3])
+        dxp, places = windows.blank(r.X.shape, dy.dtype), windows.places(*dy.shape[1:3])
         if self.mode == "average":
-            share = dy / len(slices)
-            for at in slices:
+            share = dy / len(places)
+            for at in places:
                 dxp[at] += share
         else:
             xp, left = windows.padded(r.X), dy.copy()                 # left: what no earlier place of the window has taken
-            for at in slices:
+            for at in places:
                 taken = left * (xp[at] == r.Y)
                 dxp[at] += taken
                 left -= taken
-        return windows.inner(dxp, r.X.shape), Vars()
+        return dxp[windows.grid(*r.X.shape[1:3]).inner], Vars()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from gradcheck.law import ShapeError
 
@@ -22,7 +21,7 @@ from .base import Array, is_whole
 from .spec import suggest
 
 Pad = int | str | tuple[int, ...]
-CACHE = 2 ** 20                     # bytes of windows to unfold at a time: what fits a core's cache next to the kernel
+CACHE = 2 ** 19                     # bytes to work on at a time: what fits a core's cache, with as much again beside it
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,14 @@ def pads(names: list[str], counts: list[int]) -> Callable[[Any], None]:
     return valid
 
 
-@dataclass(frozen=True)
+class Grid(NamedTuple):
+    """Images of one size among their padding: the number of windows, the padded size, and where the image lies in it."""
+    windows: tuple[int, int]
+    padded: tuple[int, int]
+    inner: tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
 class Windows:
     """The windows of both axes."""
     rows: Axis
@@ -95,73 +101,82 @@ class Windows:
     @classmethod
     def of(cls, kernel: Any, stride: Any = 1, pad: Any = 0, dilation: Any = 0) -> Windows:
         """As the layers spell it: numbers or pairs; `pad` a number, (rows, cols), (top, bottom, left, right) or a name."""
-        given: Any = (v if isinstance(v, str | Integral) else tuple(v) for v in (kernel, stride, pad, dilation))
-        return _windows(*given)
-
-    def padded(self, x: Array) -> Array:                             # (n, rows, cols, ch) -> (n, H, W, ch)
-        if not any(self.rows.pads(x.shape[1]) + self.cols.pads(x.shape[2])):
-            return x
-        xp = self.blank(x.shape, x.dtype)
-        self.inner(xp, x.shape)[:] = x
-        return xp
-
-    def counts(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        return self.rows.count(shape[1]), self.cols.count(shape[2])
+        try:
+            return _windows(kernel, stride, pad, dilation)
+        except TypeError:                                            # a list or an array, which cannot be looked up
+            return _windows(*(tuple(v) if np.ndim(v) else v for v in (kernel, stride, pad, dilation)))
 
     @lru_cache                                                        # noqa: B019
-    def slices(self, R: int, C: int) -> list[tuple[slice, slice, slice]]:
-        """For each place in the kernel, in order, where it lies in the padded images."""
-        places = product(range(self.rows.kernel), range(self.cols.kernel))
-        return [(slice(None), self.rows.reach(i, R), self.cols.reach(j, C)) for i, j in places]
+    def grid(self, rows: int, cols: int) -> Grid:
+        """Errors: ShapeError if such an image holds no window."""
+        (top, bottom), (left, right) = self.rows.pads(rows), self.cols.pads(cols)
+        return Grid((self.rows.count(rows), self.cols.count(cols)), (rows + top + bottom, cols + left + right),
+                    (slice(None), slice(top, top + rows), slice(left, left + cols)))
 
-    def inner(self, x: Array, shape: tuple[int, ...]) -> Array:      # padded images -> those of `shape` within
-        (top, _), (left, _) = self.rows.pads(shape[1]), self.cols.pads(shape[2])
-        return x[:, top:top + shape[1], left:left + shape[2]]
+    @lru_cache                                                        # noqa: B019
+    def places(self, R: int, C: int) -> list[tuple[slice, slice, slice]]:
+        """For each place in the kernel, in order, where it lies in the padded images."""
+        kernel = product(range(self.rows.kernel), range(self.cols.kernel))
+        return [(slice(None), self.rows.reach(i, R), self.cols.reach(j, C)) for i, j in kernel]
 
     def blank(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Zeros for the padded images of `shape`."""
-        n, rows, cols, ch = shape
-        return np.zeros((n, rows + sum(self.rows.pads(rows)), cols + sum(self.cols.pads(cols)), ch), dtype)
+        return np.zeros((shape[0], *self.grid(*shape[1:3]).padded, shape[3]), dtype)
 
-    def view(self, x: Array, R: int, C: int) -> Array:               # padded (n, H, W, c) -> (n, R, C, kr, kc, c)
-        a, b, (sn, sr, sc, sch) = self.rows, self.cols, x.strides
-        return as_strided(x, (len(x), R, C, a.kernel, b.kernel, x.shape[3]),
-                          (sn, sr * a.stride, sc * b.stride, sr * a.step, sc * b.step, sch), writeable=False)
+    def padded(self, x: Array) -> Array:                             # (n, rows, cols, ch) -> (n, H, W, ch)
+        grid = self.grid(*x.shape[1:3])
+        if grid.padded == x.shape[1:3]:
+            return x
+        xp = self.blank(x.shape, x.dtype)
+        xp[grid.inner] = x
+        return xp
 
-    def unfold(self, x: Array) -> Iterator[tuple[slice, Array]]:
-        """The windows, a few images at a time: which, and a matrix with a row for each window."""
-        R, C = self.counts(x.shape)
-        w = self.view(self.padded(x), R, C)                          # w (n, R, C, kr, kc, c)
-        few = max(1, CACHE // max(1, w[:1].size * x.itemsize))
+    def unfold(self, x: Array) -> Iterator[tuple[slice, list[Array]]]:
+        """The windows, a few images at a time: which, and for each row of the kernel what it meets, (few, R C, kc c), until the next few.
+
+        A padded row is unfolded once, along its columns, for all the windows that it is in.
+        """
+        (R, C), xp, kernel = self.grid(*x.shape[1:3]).windows, self.padded(x), self.cols.kernel
+        few = max(1, CACHE // max(1, xp.shape[1] * C * kernel * x.shape[3] * x.itemsize))
+        held = np.empty((min(few, len(x)), xp.shape[1], C, kernel, x.shape[3]), x.dtype)
         for i in range(0, len(x), few):
-            block = w[i:i + few]
-            yield slice(i, i + len(block)), block.reshape(len(block) * R * C, -1)
+            block = xp[i:i + few]
+            lines = held[:len(block)]
+            for j in range(kernel):
+                lines[:, :, :, j] = block[:, :, self.cols.reach(j, C)]
+            yield slice(i, i + few), [lines[:, self.rows.reach(k, R)].reshape(len(block), R * C, -1) for k in range(self.rows.kernel)]
 
     def correlate(self, x: Array, W: Array) -> Array:                # x (n, rows, cols, c), W (kr, kc, c, o)
-        y = np.empty((len(x), *self.counts(x.shape), W.shape[3]), np.result_type(x, W))
-        for at, u in self.unfold(x):
-            np.matmul(u, W.reshape(-1, W.shape[3]), out=y[at].reshape(-1, W.shape[3]))
-        return y                                                     # y (n, R, C, o)
+        R, C = self.grid(*x.shape[1:3]).windows
+        y = np.empty((len(x), R * C, W.shape[3]), np.result_type(x, W))
+        first, *rest = W.reshape(len(W), -1, W.shape[3])
+        for at, (u, *us) in self.unfold(x):
+            block = np.matmul(u, first, out=y[at])
+            for u, w in zip(us, rest, strict=True):
+                block += u @ w
+        return y.reshape(len(x), R, C, -1)                           # y (n, R, C, o)
 
     def weigh(self, x: Array, y: Array) -> Array:                    # x (n, rows, cols, c), y (n, R, C, o)
         shape = (self.rows.kernel, self.cols.kernel, x.shape[3], y.shape[3])
-        dW = np.zeros((x.shape[3] * shape[0] * shape[1], shape[3]), np.result_type(x, y))
-        for at, u in self.unfold(x):
-            dW += u.T @ y[at].reshape(-1, shape[3])
+        dW = np.zeros((shape[0], shape[1] * shape[2], shape[3]), np.result_type(x, y))
+        rows = y.reshape(len(y), -1, shape[3])
+        for at, us in self.unfold(x):
+            for u, d in zip(us, dW, strict=True):
+                d += (u.swapaxes(1, 2) @ rows[at]).sum(0)
         return dW.reshape(shape)                                     # dW (kr, kc, c, o)
 
     def spread(self, y: Array, W: Array, shape: tuple[int, ...]) -> Array:   # y (n, R, C, o), W (kr, kc, c, o)
-        x = self.blank(shape, np.result_type(y, W))
-        kernels = W.reshape(-1, *W.shape[2:])
+        x, size = self.blank(shape, np.result_type(y, W)), (-1, *y.shape[1:3], shape[3])
+        kernels = W.reshape(-1, *W.shape[2:]).swapaxes(1, 2).copy()
         few = max(1, CACHE // max(1, y[:1].size * y.itemsize))
         for i in range(0, len(y), few):
-            part = y[i:i + few].reshape(-1, y.shape[3])
-            for at, w in zip(self.slices(*y.shape[1:3]), kernels, strict=True):
-                x[i:i + few][at] += (part @ w.T).reshape(-1, *y.shape[1:3], shape[3])
-        return self.inner(x, shape)                                  # x (n, rows, cols, c)
+            block, part = x[i:i + few], y[i:i + few].reshape(-1, y.shape[3])
+            for at, w in zip(self.places(*y.shape[1:3]), kernels, strict=True):
+                block[at] += (part @ w).reshape(size)
+        return x[self.grid(*shape[1:3]).inner]                       # x (n, rows, cols, c)
 
 
-@cache
+@lru_cache
 def _windows(kernel: Any, stride: Any, pad: Any, dilation: Any) -> Windows:
     sides = (pad,) * 2 if isinstance(pad, str) else (pad[:2], pad[2:]) if np.size(pad) == 4 else [(k, k) for k in pair(pad)]
     return Windows(*(Axis(k, s, p, d + 1) for k, s, p, d in zip(pair(kernel), pair(stride), sides, pair(dilation), strict=True)))
