@@ -44,7 +44,8 @@ def softmax(z: Array, axis: int = -1) -> Array:
     """e^z / Σ e^z. Entries of -inf get 0, and a line of nothing else is all 0."""
     e = z - z.max(axis, keepdims=True, initial=np.finfo(z.dtype).min)
     np.exp(e, out=e)
-    e *= 1 / np.maximum(e.sum(axis, keepdims=True), 1)               # which is below 1, then 0, only where all is -inf
+    total = (e @ np.ones(e.shape[-1], e.dtype))[..., None] if axis == -1 else e.sum(axis, keepdims=True)
+    e *= 1 / np.maximum(total, 1)                                    # which is below 1, then 0, only where all is -inf
     return e
 
 

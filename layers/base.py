@@ -254,7 +254,7 @@ class Layer:
     def _run(self, X: tuple[Any, ...], retain: bool, **given: Any) -> Any:
         one_list = len(X) == 1 and isinstance(X[0], (list, tuple)) and Law.parse(self.law).many
         xs = tuple(map(self.admit, X[0] if one_list else X))
-        plan = self._plan(*xs)
+        plan = self._prepare(*xs)
         parameters = self._complete(plan)
         p = Vars(parameters, train=self.learning(retain))
         if self.kinds["noise"]:
@@ -267,7 +267,7 @@ class Layer:
             self.tape.append(Record(p, r, [(a.shape, a.dtype) for a in _several(y)]))
         return y
 
-    def _plan(self, *xs: Array) -> Plan:
+    def _prepare(self, *xs: Array) -> Plan:
         """That of the last forward, if inputs and options are alike. Errors: ShapeError as those of `out_shapes`."""
         inputs, options, last = [self.dtype, *[(x.shape, x.dtype) for x in xs]], [*map(vars(self).get, self._options)], self._last
         if last and last.inputs == inputs and all(map(is_, last.options, options)):
@@ -275,7 +275,7 @@ class Layer:
         shapes = [x.shape for x in xs]
         self.out_shapes(*shapes)
         axes = self.bind(*shapes)
-        dtype = self.dtype or np.result_type(*[x.dtype for x in xs if x.dtype.kind == "f"] or [float])
+        dtype = self.dtype or np.result_type(*[x.dtype for x in xs if x.dtype.kind == "f"] or [np.dtype(float)])
         return Plan(inputs, options, axes, {k: self.shape(s.axes, axes) for k, s in self.slots.items() if s.kind != "noise"}, dtype)
 
     def _complete(self, plan: Plan) -> Vars:

@@ -13,6 +13,7 @@ from gradcheck.law import Shape, ShapeError
 from .base import Array, Layer, Out, Rng, Vars, hyper, numbers, param
 
 ABSENT = -1                          # fills up the shorter of several lists of ids; only `admit` writes it
+FEW = 64                             # ids, to which a sparse matrix is not worth its making
 
 
 class Embedding(Layer):
@@ -46,7 +47,7 @@ class Embedding(Layer):
 
     def _ids(self, x: ArrayLike) -> Array:
         ids = numbers(x, "iu", "Embedding takes integer ids")
-        if ids.size and not 0 <= ids.min() <= ids.max() < self.vocab_size:
+        if ids.size and ids.astype(np.uint64, copy=False).max() >= self.vocab_size:   # -1 is 2^64 - 1
             raise ValueError(f"Embedding has ids from 0 to {self.vocab_size - 1}, got {ids.min()} to {ids.max()}")
         return ids
 
@@ -67,8 +68,12 @@ class Embedding(Layer):
         return csc_array((np.repeat(share, sizes).astype(dtype), ids[there], ends), (self.vocab_size, len(ids)))
 
     def fwd(self, p: Vars, ids: Array) -> Out:                        # ids (n, n_in)
-        y = p.W[ids] if not self.pool else (self.counts(ids, p.W.dtype).T @ p.W)[:, None]
+        y = p.W.take(ids, 0) if not self.pool else (self.counts(ids, p.W.dtype).T @ p.W)[:, None]
         return y, Vars(X=ids)                                         # y (n, n_in or 1, n_out)
 
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, n_in or 1, n_out)
-        return None, Vars(W=self.counts(r.X, dy.dtype) @ dy.reshape(-1, self.n_out))
+        if self.pool or r.X.size > FEW:
+            return None, Vars(W=self.counts(r.X, dy.dtype) @ dy.reshape(-1, self.n_out))
+        dW = np.zeros((self.vocab_size, self.n_out), dy.dtype)
+        np.add.at(dW, r.X, dy)
+        return None, Vars(W=dW)
