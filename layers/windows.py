@@ -154,12 +154,12 @@ class Windows:
             block = np.matmul(u, first, out=y[at])
             for u, w in zip(us, rest, strict=True):
                 block += u @ w
-        return y.reshape(len(x), R, C, -1)                           # y (n, R, C, o)
+        return y.reshape(len(x), R, C, W.shape[3])                   # y (n, R, C, o)
 
     def weigh(self, x: Array, y: Array) -> Array:                    # x (n, rows, cols, c), y (n, R, C, o)
         shape = (self.rows.kernel, self.cols.kernel, x.shape[3], y.shape[3])
         dW = np.zeros((shape[0], shape[1] * shape[2], shape[3]), np.result_type(x, y))
-        rows = y.reshape(len(y), -1, shape[3])
+        rows = y.reshape(len(y), y.shape[1] * y.shape[2], shape[3])
         for at, us in self.unfold(x):
             for u, d in zip(us, dW, strict=True):
                 d += (u.swapaxes(1, 2) @ rows[at]).sum(0)
