@@ -12,7 +12,7 @@ import numpy as np
 from .activations import ACTIVATIONS, activation
 from .base import Act, Array, Vars, hyper, param, zero
 from .dense import Weighted
-from .windows import Windows, pads, pair, pairs
+from .windows import Windowed, Windows, wholes
 
 KERNELS, PADS, STRIDES = [1, 2, (2, 3), (3, 1)], [0, 1, "same", (1, 0), (0, 1, 2, 1)], [1, 2, (1, 3)]
 
@@ -25,7 +25,7 @@ class Conv1D(Weighted):
     work = "2 n l_out out_ch kernel_width in_ch"
     out_ch: int = hyper(range(1, 4))
     kernel_width: int = hyper(range(1, 4))
-    pad: Any = hyper([0, 1, "same", "causal", (2, 1)], default=0, valid=pads(["same", "causal"], [2]))
+    pad: Any = hyper([0, 1, "same", "causal", (2, 1)], default=0, valid=wholes(0, 2, names=("same", "causal")))
     stride: int = hyper(range(1, 4), default=1)
     dilation: int = hyper(range(3), default=0)
     act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
@@ -49,30 +49,20 @@ class Conv1D(Weighted):
         return self.windows.spread(dz, p.W[None], x.shape)[:, 0], self.windows.weigh(x, dz)[0]
 
 
-class Conv2D(Weighted):
+class Conv2D(Windowed, Weighted):
     """y = f(pad(x) ⋆ W + b)"""
     law = "n rows cols in_ch -> n out_rows out_cols out_ch"
     work = "2 n out_rows out_cols out_ch kernel_rows kernel_cols in_ch"
     out_ch: int = hyper(range(1, 4))
-    kernel_shape: Any = hyper(KERNELS, valid=pairs(1))
-    pad: Any = hyper(PADS, default=0, valid=pads(["same"], [2, 4]))
-    stride: Any = hyper(STRIDES, default=1, valid=pairs(1))
-    dilation: Any = hyper([0, 1, (2, 0)], default=0, valid=pairs(0))
+    kernel_shape: Any = hyper(KERNELS, valid=wholes(1, 2))
+    pad: Any = hyper(PADS, default=0, valid=wholes(0, 2, 4, names=("same",)))
+    stride: Any = hyper(STRIDES, default=1, valid=wholes(1, 2))
+    dilation: Any = hyper([0, 1, (2, 0)], default=0, valid=wholes(0, 2))
     act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
     optimizer: Any = None
     init: str = "glorot_uniform"
     W = param("kernel_rows kernel_cols in_ch out_ch")
     b = param("out_ch", zero)
-
-    kernel_rows = property(lambda self: pair(self.kernel_shape)[0])
-    kernel_cols = property(lambda self: pair(self.kernel_shape)[1])
-    windows = property(lambda self: Windows.of(self.kernel_shape, self.stride, self.pad, self.dilation))
-
-    def out_rows(self, rows: int) -> int:
-        return self.windows.rows.count(rows)
-
-    def out_cols(self, cols: int) -> int:
-        return self.windows.cols.count(cols)
 
     def apply(self, p: Vars, x: Array) -> Array:                      # x  (n, rows, cols, in_ch)
         return self.windows.correlate(x, p.W)                         #    (n, out_rows, out_cols, out_ch)
@@ -81,22 +71,19 @@ class Conv2D(Weighted):
         return self.windows.spread(dz, p.W, x.shape), self.windows.weigh(x, dz)
 
 
-class Deconv2D(Weighted):
+class Deconv2D(Windowed, Weighted):
     """y = f(x ⋆' W + b), ⋆' being Conv2D's adjoint: each entry of x lays its multiple of the kernel into y, whose `pad` is cut off."""
     law = "n rows cols in_ch -> n out_rows out_cols out_ch"
     work = "2 n rows cols in_ch kernel_rows kernel_cols out_ch"
     out_ch: int = hyper(range(1, 4))
-    kernel_shape: Any = hyper(KERNELS, valid=pairs(1))
-    pad: Any = hyper(PADS, default=0, valid=pads(["same"], [2, 4]))
-    stride: Any = hyper(STRIDES, default=1, valid=pairs(1))
+    kernel_shape: Any = hyper(KERNELS, valid=wholes(1, 2))
+    pad: Any = hyper(PADS, default=0, valid=wholes(0, 2, 4, names=("same",)))
+    stride: Any = hyper(STRIDES, default=1, valid=wholes(1, 2))
     act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
     optimizer: Any = None
     init: str = "glorot_uniform"
     W = param("kernel_rows kernel_cols in_ch out_ch")
     b = param("out_ch", zero)
-
-    kernel_rows, kernel_cols = Conv2D.kernel_rows, Conv2D.kernel_cols
-    windows = property(lambda self: Windows.of(self.kernel_shape, self.stride, self.pad))
 
     def out_rows(self, rows: int) -> int:
         return self.windows.rows.size(rows)

@@ -6,24 +6,17 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Layer, Out, Vars, hyper
-from .windows import Windows, pads, pairs
+from .conv import KERNELS, PADS, STRIDES
+from .windows import Windowed, wholes
 
 
-class Pool2D(Layer):
+class Pool2D(Windowed, Layer):
     """y = max or mean of each window. Padded zeros take part in both; of equal maxima the first takes the cotangent."""
     law = "n rows cols ch -> n out_rows out_cols ch"
-    kernel_shape: Any = hyper([1, 2, (2, 3), (3, 1)], valid=pairs(1))
-    stride: Any = hyper([1, 2, (1, 3)], default=1, valid=pairs(1))
-    pad: Any = hyper([0, 1, "same", (1, 0), (0, 1, 2, 1)], default=0, valid=pads(["same"], [2, 4]))
+    kernel_shape: Any = hyper(KERNELS, valid=wholes(1, 2))
+    stride: Any = hyper(STRIDES, default=1, valid=wholes(1, 2))
+    pad: Any = hyper(PADS, default=0, valid=wholes(0, 2, 4, names=("same",)))
     mode: str = hyper(["max", "average"], default="max")
-
-    windows = property(lambda self: Windows.of(self.kernel_shape, self.stride, self.pad))
-
-    def out_rows(self, rows: int) -> int:
-        return self.windows.rows.count(rows)
-
-    def out_cols(self, cols: int) -> int:
-        return self.windows.cols.count(cols)
 
     def fwd(self, p: Vars, x: Array) -> Out:                          # x  (n, rows, cols, ch)
         windows, best = self.windows, np.maximum if self.mode == "max" else np.add

@@ -67,22 +67,32 @@ def pair(v: Any) -> tuple[int, int]:
     return (int(v), int(v)) if isinstance(v, Integral) else tuple(v)   # type: ignore[return-value]
 
 
-def pairs(low: int) -> Callable[[Any], None]:
-    """Admits a whole number from `low` on, or two."""
+def wholes(low: int, *counts: int, names: tuple[str, ...] = ()) -> Callable[[Any], None]:
+    """Admits a whole number from `low` on, one of these counts of them, or one of these names."""
     def valid(v: Any) -> None:
-        if not (is_whole(v, low) or (np.ndim(v) == 1 and len(v) == 2 and all(is_whole(i, low) for i in v))):
-            raise ValueError(f"expected a whole number from {low} on, or a pair of them, got {v!r}")
-    return valid
-
-
-def pads(names: list[str], counts: list[int]) -> Callable[[Any], None]:
-    """Admits one of these names, a whole number from 0 on, or one of these counts of them."""
-    def valid(v: Any) -> None:
-        if isinstance(v, str) and v not in names:
+        if isinstance(v, str) and names and v not in names:
             raise ValueError(suggest("padding", v, names))
-        if not (isinstance(v, str) or is_whole(v, 0) or (np.ndim(v) == 1 and len(v) in counts and all(is_whole(i, 0) for i in v))):
-            raise ValueError(f"expected a whole number from 0 on, {' or '.join(map(str, counts))} of them, or one of {names}, got {v!r}")
+        if not (v in names if isinstance(v, str) else is_whole(v, low) or (np.ndim(v) == 1 and len(v) in counts and all(is_whole(i, low) for i in v))):
+            others = "".join(f", or {' or '.join(map(repr, these))}{of}" for these, of in ((counts, " of them"), (names, "")) if these)
+            raise ValueError(f"expected a whole number from {low} on{others}, got {v!r}")
     return valid
+
+
+class Windowed:
+    """What a layer over the windows of images has: `kernel_shape`, `stride` and `pad`, the sizes of its law, and `windows` themselves."""
+    kernel_shape: Any
+    stride: Any
+    pad: Any
+    dilation: Any = 0
+    windows = property(lambda self: Windows.of(self.kernel_shape, self.stride, self.pad, self.dilation))
+    kernel_rows = property(lambda self: pair(self.kernel_shape)[0])
+    kernel_cols = property(lambda self: pair(self.kernel_shape)[1])
+
+    def out_rows(self, rows: int) -> int:
+        return self.windows.rows.count(rows)
+
+    def out_cols(self, cols: int) -> int:
+        return self.windows.cols.count(cols)
 
 
 class Grid(NamedTuple):

@@ -103,7 +103,7 @@ OPTIONS = [                                                           # what is 
     (lambda: Conv2D(2, 3, pad="causal"), "Conv2D: pad='causal'"),
     (lambda: Conv2D(2, 3, pad=(1, 2, 3)), "Conv2D: pad=(1, 2, 3)"),
     (lambda: Conv2D(2, 3, pad=-1), "Conv2D: pad=-1"),
-    (lambda: Conv2D(2, (3, 0)), "Conv2D: kernel_shape=(3, 0): expected a whole number from 1 on, or a pair of them"),
+    (lambda: Conv2D(2, (3, 0)), "Conv2D: kernel_shape=(3, 0): expected a whole number from 1 on, or 2 of them"),
     (lambda: Conv1D(2, 3, stride=0), "Conv1D: stride=0"),
     (lambda: Dropout(1.0), "Dropout: p=1.0: expected a number in [0, 1), got 1.0"),
     (lambda: Dropout(scaling="train"), "Dropout: scaling='train': unknown value 'train'; did you mean 'training'?"),
