@@ -5,11 +5,15 @@ the cotangents on the sides of the kink (Clarke's subdifferential). The sides ar
 the layer is smooth: there its own pullback is verified by differences, and the claim at the kink must be a mixture of those
 that were verified. One that seems to lie outside is looked for where it would be: a convex function has its extreme
 cotangents in the direction of the displacement. One output entry at a time, because the mixtures of many kinks together are too wide a set to tell anything.
+
+Only kinks that all bend the same way are held to that. Where some bend up and others down, the chain rule through the parts,
+each with a subgradient of its own, is right and need not be a mixture of the whole's sides: a relu net's, where all its
+units are at 0, is 0 by convention.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +28,9 @@ SETTLED = 0.1             # of the gap between the slopes: how far each may stil
 PAIRS, MOST_PAIRS = 8, 48 # displacements there and back: at first, and where more sides turn up
 SEEN = 4                  # how often each side must be seen on average, or some may be missing
 AIMED, AIMED_PAIRS, AIM = 3, 4, 0.05      # before an accusation: rounds, displacements where the missing side would be, and how much else moves there
+BENDS, NEAR = 24, (1.0, 0.3, 0.1, 0.03)   # pairs of directions at a point, and how far apart: few units turn between directions that nearly agree
+BENT = 64                 # square roots of eps: of the largest slope, what a bend must exceed
+FLIPS = 2                 # points at which the layer's other arrays have other signs: a unit that its weight turns over is one part of several
 GIVEN_UP = 2              # entries whose sides are too many to be found; the rest will be alike
 SOME = 2                  # at least so many kinked entries must be wrong, where there are so many: one may be a rounding's whim
 
@@ -65,13 +72,51 @@ def judge_kinks(field: Field, layer: Subject, k: str, rng: np.random.Generator) 
     entries, rough = kinks_of(field, rng)
     chosen = [entries[i] for i in rng.permutation(len(entries))[:ENTRIES]]
     found: list[tuple[str, float]] = []
+    ways: list[Array] = []                             # asked for before an accusation only
     for tried, (o, i) in enumerate(chosen):
         if tried - len(found) >= GIVEN_UP:
             break
         verdict = _judge_entry(field, layer, k, o, i, rng)
+        if verdict is not None and verdict[0]:
+            ways = ways or both_ways(field, k, rng)
+            verdict = None if ways[o].flat[i] else verdict
         found += [verdict] if verdict is not None else []
     wrong = [why for why, _ in found if why]
     return Kinks(len(found), rough, wrong[0] if wrong and len(wrong) >= min(SOME, len(chosen)) else "", max((slack for _, slack in found), default=0.0))
+
+
+def both_ways(field: Field, k: str, rng: np.random.Generator) -> list[Array]:
+    """Of each output, which entries bend up in some directions and down in others, at the point or where other arrays than `k` have other signs.
+
+    A bend is f'(u) + f'(w) − f'(u + w): never negative for a convex function, never positive for a concave one.
+    """
+    s = field.subject
+    others = [n for n in s.differentiable if n != k and s.primals[n].dtype.kind == "f"]
+    flips = [{n: -s.primals[n] for n in others}, *({n: s.primals[n] * rng.choice([-1, 1], s.primals[n].shape).astype(s.primals[n].dtype)
+                                                   for n in others} for _ in range(FLIPS))] if others else []
+    up, down = ([np.zeros(y.shape, bool) for y in field.ys] for _ in range(2))
+    for there in (field, *(Field(replace(s, primals={**s.primals, **flip})) for flip in flips)):
+        for n in range(BENDS):
+            for bend, some, less in zip(_bends(there, rng, NEAR[n % len(NEAR)]), up, down, strict=True):
+                some |= bend > 0
+                less |= bend < 0
+    return [some & less for some, less in zip(up, down, strict=True)]
+
+
+def _bends(field: Field, rng: np.random.Generator, apart: float) -> list[Array]:
+    """The bend of every output entry along two random directions; 0 where it is rounding, or curvature, which halves with the step."""
+    u, r = ({k: direction(rng, field.subject.primals[k]) for k in field.subject.differentiable} for _ in range(2))
+    w = {k: u[k] + apart * r[k] for k in u}
+    h = field.eps ** 0.5
+    with np.errstate(all="ignore"):
+        wide, narrow = ([[_less(a, y) / t for a, y in zip(field.outputs(v, t), field.ys, strict=True)] for v in (u, w, {k: u[k] + w[k] for k in u})]
+                        for t in (h, h / 2))
+        found = []
+        for o, y in enumerate(field.ys):
+            (a, b, c), (p, q, r_) = ([slopes[o] for slopes in at] for at in (wide, narrow))
+            bend = np.real(2 * (p + q - r_) - (a + b - c))
+            found.append(np.where(np.abs(bend) > BENT * h * np.fmax(np.abs(a), np.abs(c)) + NOISE * field.eps * np.abs(y) / h, bend, 0.0))
+    return found
 
 
 def _judge_entry(field: Field, layer: Subject, k: str, o: int, i: int, rng: np.random.Generator) -> tuple[str, float] | None:

@@ -81,6 +81,19 @@ def matmul_pullback(dy: Array, x: Array, w: Array) -> tuple[Array, Array]:
     return dy @ w.conj().T, x.conj().T @ dy
 
 
+def dense_pullback(dy: Array, x: Array, v: Array, w: Array) -> tuple[Array, ...]:
+    """Of relu(x v) w, relu'(0) being 0."""
+    dz = dy @ w.T * (x @ v > 0)
+    return dz @ v.T, x.T @ dz, relu(x @ v).T @ dy
+
+
+def least_of_largest_pullback(dy: Array, x: Array) -> tuple[Array]:
+    d, rows = np.zeros_like(x), np.arange(len(x))
+    j = x.max(-1).argmin(-1)
+    d[rows, j, x[rows, j].argmax(-1)] = dy
+    return (d,)
+
+
 def newton(x: Array) -> Array:
     y = np.ones_like(x)
     for _ in range(60):
@@ -102,6 +115,8 @@ RIGHT = {
     "clip at its edges": lambda: elementwise(lambda x: np.clip(x, -1, 1), lambda x: np.abs(x) <= 1, np.array([-1.0, 1, 0.5, 2])),
     "three-way ties, the first": lambda: of(top, lambda dy, x: (np.eye(3)[x.argmax(-1)] * dy[:, None],), x=np.ones((4, 3))),
     "three-way ties, split": lambda: of(top, lambda dy, x: (hits(x) / hits(x).sum(-1, keepdims=True) * dy[:, None],), x=np.ones((4, 3))),
+    "relu net, all units at 0": lambda: of(lambda x, v, w: relu(x @ v) @ w, dense_pullback, x=np.zeros((2, 1)), v=normal(1, 5), w=normal(5, 2)),
+    "least of the largest, tied": lambda: of(lambda x: x.max(-1).min(-1), least_of_largest_pullback, x=np.round(np.abs(normal(4, 3, 3)).clip(0, 1))),
     "sort at ties": lambda: of(lambda x: np.sort(x, -1), sort_pullback, x=normal(3, 7)),
     "median": lambda: of(lambda x: np.median(x, -1), median_pullback, x=normal(4, 5)),
     "largest magnitude, tied": lambda: of(lambda x: np.abs(x).max(keepdims=True), lambda dy, x: (dy * np.sign(x) * hits(np.abs(x)) / hits(np.abs(x)).sum(),),
