@@ -9,12 +9,12 @@ import ast
 import difflib
 import gc
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 Span = tuple[int, int]
 Function = ast.FunctionDef | ast.Lambda
@@ -415,17 +415,17 @@ def recompiled(code: types.CodeType, edit: Edit) -> types.CodeType | None:
         function = ast.ClassDef(owner[0], [], [], [function], [])
     around = ast.FunctionDef("_around", ast.arguments([], [ast.arg(k) for k in code.co_freevars], None, [], [], None, []), [function], [])
     module = ast.fix_missing_locations(ast.Module([around], []))
-    made = next(c for c in _inside(compile(module, code.co_filename, "exec", code.co_flags & FUTURE, True)) if c.co_name == code.co_name)
+    made = next(c for c in _nested(compile(module, code.co_filename, "exec", code.co_flags & FUTURE, True)) if c.co_name == code.co_name)
     same = made.co_code == code.co_code and made.co_consts == code.co_consts and made.co_names == code.co_names
     return None if same or made.co_freevars != code.co_freevars else made.replace(co_qualname=code.co_qualname)
 
 
-def _inside(code: types.CodeType) -> Iterator[types.CodeType]:
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
     """All code within, outermost first."""
     yield code
     for c in code.co_consts:
         if isinstance(c, types.CodeType):
-            yield from _inside(c)
+            yield from _nested(c)
 
 
 class Swap(NamedTuple):
@@ -443,15 +443,42 @@ def swaps(old: types.CodeType, new: types.CodeType) -> list[Swap]:
 
 @contextmanager
 def installed(old: types.CodeType, new: types.CodeType) -> Iterator[None]:
-    """All of these run `new` for a while."""
+    """All of these run `new` for a while, and nothing that either computed is remembered by the other."""
     changed = swaps(old, new)
+    held = memories({top(f.__module__) for f, _, _ in changed})
     try:
+        forget(held)
         for f, _, after in changed:
             f.__code__ = after
         yield
     finally:
         for f, before, _ in changed:
             f.__code__ = before
+        forget(held)
+
+
+class Memory(Protocol):
+    """A function that remembers what it computed."""
+    def cache_clear(self) -> None: ...
+
+
+REMEMBERING = type(lru_cache(len))
+
+
+def memories(packages: Collection[str]) -> list[Memory]:
+    """The caches of the functions of these packages that have one."""
+    return [m for m in gc.get_objects() if type(m) is REMEMBERING and top(m.__module__) in packages]
+
+
+def forget(held: Iterable[Memory]) -> None:
+    """Empty the caches."""
+    for m in held:
+        m.cache_clear()
+
+
+def top(module: str | None) -> str:
+    """The package that a module is in, or itself."""
+    return (module or "").partition(".")[0]
 
 
 def _substituted(code: types.CodeType, old: types.CodeType, new: types.CodeType) -> types.CodeType:
@@ -463,5 +490,10 @@ def _substituted(code: types.CodeType, old: types.CodeType, new: types.CodeType)
 
 def outermost(codes: Sequence[types.CodeType]) -> list[types.CodeType]:
     """Those that are within no other: what is within is changed with it."""
-    within = {inner for c in codes for inner in list(_inside(c))[1:]}
-    return [c for c in codes if c not in within and _node(c) is not None]
+    inner = {n for c in codes for n in within(c) - {c}}
+    return [c for c in codes if c not in inner and _node(c) is not None]
+
+
+def within(code: types.CodeType) -> set[types.CodeType]:
+    """A function's code with that of the functions it makes."""
+    return set(_nested(code))

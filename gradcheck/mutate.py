@@ -6,6 +6,7 @@ equivalent whose cotangents are the same within rounding at many ordinary points
 """
 from __future__ import annotations
 
+import marshal
 import sys
 import time
 import types
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from math import inf
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -26,7 +28,7 @@ from .answers import Answer, Question, attempt, backward
 from .checks import CHECKS, applicable
 from .checks.values import RECIPES
 from .evidence import Evidence, Mutation, Point, Survivor, Verdict
-from .mutants import Edit, edits, installed, outermost, recompiled
+from .mutants import Edit, Memory, edits, forget, installed, memories, outermost, recompiled, top, within
 from .runner import LOW_PRECISION, PROFILES, Progress, judge_check, undisturbed
 from .strategies import points
 from .subjects import Array, Case, Subject, copied, generator
@@ -37,6 +39,7 @@ ROUNDINGS = 64.0          # of an array's largest entry: what another order of s
 LEAST_S, SLOWER = 20.0, 50.0      # between two signs of life: so long, or so many times as long as the original's slowest check at a point
 TIES = ("zeros", "value")         # words of the recipes that make ties
 TOOLS = {__package__, "numpy", "scipy", "torch", "jax", "autograd", *sys.stdlib_module_names}     # what layers are written with
+WRONG = (Verdict.FAIL, Verdict.ERROR)
 HUNG, CRASHED = "time limit", "crash"
 
 
@@ -55,7 +58,9 @@ class Plan:
     checks: tuple[str, ...]
     profile: str
     seed: int
+    functions: tuple[bytes, ...] = ()                      # what is changed, marshalled: what runs depends on what ran before, so it is found once
     known: frozenset[tuple[str, str]] = frozenset()        # what fails without any mutation: it tells nothing
+    silent: frozenset[tuple[int, str, int]] = frozenset()  # (function, check, point) where it does not run: a mutant of it changes nothing there
 
     def points(self, case: Case) -> list[Point]:
         return [p for dtype, n in PROFILES[self.profile].points.items() for p in points(case, n, self.seed, dtype)]
@@ -65,16 +70,18 @@ class Plan:
 
 def functions(case: Case, seed: int = 0) -> list[types.CodeType]:
     """The code that backward runs and forward does not, in the package of the first of it."""
-    ahead, back = dict[types.CodeType, None](), dict[types.CodeType, None]()
+    ahead, back, held = dict[types.CodeType, None](), dict[types.CodeType, None](), list[Memory]()
     with undisturbed():
         for point in points(case, TRACED, seed):
             s = case.subject(point)
             q = Question.at(s, "trace")
+            forget(held)
             with traced(ahead):
                 tape = s.tape()
                 tape.forward(copied(q.primals))
             with traced(back):
                 backward(s, tape, [np.copy(dy) for dy in q.dys])
+            held = held or memories({_package(c) for c in back} - {"", *TOOLS})
     theirs = [c for c in back if _package(c) not in ("", *TOOLS)]
     return outermost([c for c in theirs if c not in ahead and _package(c) == _package(theirs[0])])
 
@@ -93,7 +100,7 @@ def traced(seen: dict[types.CodeType, None]) -> Iterator[None]:
 def _package(code: types.CodeType) -> str:
     """The top package of the module that the code's file is; "" where it is no module's."""
     modules = (m.__name__ for m in list(sys.modules.values()) if getattr(m, "__file__", None) == code.co_filename and m.__name__ != "__mp_main__")
-    return next(modules, "").partition(".")[0]
+    return top(next(modules, ""))
 
 
 @dataclass
@@ -104,8 +111,16 @@ class Laboratory:
     beat: Callable[[], None] = lambda: None                # called between any two steps: the process is alive
 
     @cached_property
+    def functions(self) -> list[types.CodeType]:
+        return [marshal.loads(code) for code in self.plan.functions] or functions(self.case, self.plan.seed)
+
+    @cached_property
+    def memories(self) -> list[Memory]:
+        return memories({_package(code) for code in self.functions})
+
+    @cached_property
     def mutants(self) -> list[tuple[types.CodeType, Edit]]:
-        return [(code, e) for code in functions(self.case, self.plan.seed) for e in edits(code)]
+        return [(code, e) for code in self.functions for e in edits(code)]
 
     @cached_property
     def points(self) -> list[Point]:
@@ -119,24 +134,28 @@ class Laboratory:
             return Fate("idle", "the same code")
         with undisturbed():
             with installed(old, new):
-                noticed = self.noticed()
+                noticed = self.noticed(self.functions.index(old))
             return noticed or self.difference(old, new)
 
-    def noticed(self) -> Fate | None:
-        """The first check that fails, one check after the other at all points; in low precision a failure must recur."""
+    def noticed(self, function: int) -> Fate | None:
+        """The first check that fails, one check after the other at all points where it runs the function; in low precision a failure must recur."""
         at: dict[str, Subject | Exception] = {}
         for name in self.plan.checks:
             low: Counter[str] = Counter()
-            for point in self.points:
+            for point in [p for i, p in enumerate(self.points) if (function, name, i) not in self.plan.silent]:
                 self.beat()
-                for e in self.evidence(name, point, at):
+                for e in self.against(name, point, at):
                     low[e.primal] += point.dtype in LOW_PRECISION
                     if point.dtype not in LOW_PRECISION or low[e.primal] > 1 or e.verdict is Verdict.ERROR:
                         return Fate("killed", name, e.reason)
         return None
 
+    def against(self, name: str, point: Point, at: dict[str, Subject | Exception]) -> Iterator[Evidence]:
+        """What a check has against the layer as it is now, and had not before."""
+        yield from (e for e in self.evidence(name, point, at) if e.verdict in WRONG and (name, e.primal) not in self.plan.known)
+
     def evidence(self, name: str, point: Point, at: dict[str, Subject | Exception]) -> Iterator[Evidence]:
-        """What a check has against the layer as it is now."""
+        """What a check says of the layer as it is now."""
         key = repr(point)
         if key not in at:
             try:
@@ -147,29 +166,36 @@ class Laboratory:
         if isinstance(s, Exception):
             yield Evidence(check=name, verdict=Verdict.ERROR, reason=f"{type(s).__name__}: {s}")
         elif not applicable(CHECKS[name], s):
-            found = judge_check(s, CHECKS[name])
-            yield from (e for e in found if e.verdict in (Verdict.FAIL, Verdict.ERROR) and (name, e.primal) not in self.plan.known)
+            yield from judge_check(s, CHECKS[name])
 
     def difference(self, old: types.CodeType, new: types.CodeType) -> Fate:
         """Where the mutant that nobody noticed answers otherwise than the original: at ordinary points, at special values, or nowhere."""
-        bits = True
-        for point in points(self.case, COMPARED, self.plan.seed + 1):
-            self.beat()
-            s = self.case.subject(point)
-            for name, there in (("", s), *self.special(s)):
-                right = Question.at(there, "mutant")
-                try:
-                    answer = right.answer
-                except Exception:                          # values that the layer does not take
-                    continue
-                with installed(old, new):
-                    other, raised = attempt(right.ask)
-                wrong = raised or departure(answer, other)
+        bits, told = True, [t for t in self.told if t.ran & within(old)]
+        with installed(old, new):
+            for point, name, question, _ in told:
+                self.beat()
+                other, raised = attempt(question.ask)
+                answer, wrong = question.answer, raised or departure(question.answer, other)
                 bits = bits and not wrong and all(np.array_equal(answer[k], other[k], equal_nan=answer[k].dtype.kind in "fc") for k in answer)
                 tied = any(word in name for word in TIES) and not raised and "not finite" not in wrong
                 if wrong and not tied:
                     return Fate("survived", why=f"{self.case.family.code(point)}{f', with {name}' if name else ''}: {wrong}")
         return Fate("equivalent", "the same bits" if bits else "within rounding, or at ties alone")
+
+    @cached_property
+    def told(self) -> list[Told]:
+        """What the original answers at ordinary points and at special values, as far as it takes them."""
+        found = []
+        for point in points(self.case, COMPARED, self.plan.seed + 1):
+            self.beat()
+            s = self.case.subject(point)
+            for name, there in (("", s), *self.special(s)):
+                question, ran = Question.at(there, "mutant"), dict[types.CodeType, None]()
+                forget(self.memories)
+                with traced(ran):
+                    _, refused = attempt(lambda question=question: question.answer)            # type: ignore[misc]
+                found += [Told(point, name, question, frozenset(ran))] * (not refused)
+        return found
 
     def special(self, s: Subject) -> Iterator[tuple[str, Subject]]:
         """The subject with each kind of special inputs, where the layer is finite there."""
@@ -180,6 +206,14 @@ class Laboratory:
             ys, raised = attempt(lambda there=there: {str(i): y for i, y in enumerate(there(there.primals))})      # type: ignore[misc]
             if not raised and all(np.isfinite(y).all() for y in ys.values()):
                 yield name, there
+
+
+class Told(NamedTuple):
+    """A question that the original has answered, and the code that ran for it."""
+    point: Point
+    recipe: str               # of its inputs, "" where they are ordinary
+    question: Question
+    ran: frozenset[types.CodeType]
 
 
 def departure(right: Answer, other: Answer) -> str:
@@ -294,8 +328,8 @@ def mutate(case: Case, *, checks: Sequence[str] | None = None, profile: str = "q
     """
     battery = [c.name for c in CHECKS.values() if (c.default if checks is None else c.name in checks)]
     plan = Plan(case.target, case.name, tuple(battery), profile, seed)
-    cost, known = unmutated(case, plan)
-    plan = replace(plan, checks=tuple(sorted(battery, key=lambda c: (c != "adjoint", cost.get(c, 0.0)))), known=known)
+    plan = replace(plan, functions=tuple(map(marshal.dumps, functions(case, seed))))
+    cost, plan = unmutated(case, plan)
     mutants = Laboratory(case, plan).mutants
     rng = generator("mutate", case.name, seed)
     chosen = sorted(rng.choice(len(mutants), most, replace=False).tolist()) if most is not None and most < len(mutants) else range(len(mutants))
@@ -311,17 +345,23 @@ def mutate(case: Case, *, checks: Sequence[str] | None = None, profile: str = "q
     return score, {f"{_where(mutants[i][1])} {mutants[i][1].kind}\n{mutants[i][1].diff}": f for i, f in judged.items()}
 
 
-def unmutated(case: Case, plan: Plan) -> tuple[dict[str, float], frozenset[tuple[str, str]]]:
-    """What each check costs on the original, at its slowest point, and what fails there already."""
-    laboratory, cost, known = Laboratory(case, plan), dict[str, float](), set[tuple[str, str]]()
+def unmutated(case: Case, plan: Plan) -> tuple[dict[str, float], Plan]:
+    """What each check costs on the original at its slowest point; and the plan, cheap checks after `adjoint` first, with what is known before any mutation."""
+    laboratory, at = Laboratory(case, plan), dict[str, Subject | Exception]()
+    cost, calls = dict.fromkeys(plan.checks, 0.0), Counter[str]()
+    known, silent = set[tuple[str, str]](), set[tuple[int, str, int]]()
     with undisturbed():
-        at: dict[str, Subject | Exception] = {}
-        for name in plan.checks:
-            for point in laboratory.points:
-                began = time.perf_counter()
-                known |= {(name, e.primal) for e in laboratory.evidence(name, point, at)}
-                cost[name] = max(cost.get(name, 0.0), time.perf_counter() - began)
-    return cost, frozenset(known)
+        for name, (i, point) in product(plan.checks, enumerate(laboratory.points)):
+            began, ran = time.perf_counter(), dict[types.CodeType, None]()
+            forget(laboratory.memories)
+            with traced(ran):
+                found = list(laboratory.evidence(name, point, at))
+            cost[name] = max(cost[name], time.perf_counter() - began)
+            calls[name] += sum(e.calls.forward + e.calls.backward for e in found)
+            known |= {(name, e.primal) for e in found if e.verdict in WRONG}
+            silent |= {(f, name, i) for f, code in enumerate(laboratory.functions) if not ran.keys() & within(code)}
+    first = tuple(sorted(plan.checks, key=lambda c: (c != "adjoint", calls[c])))
+    return cost, replace(plan, checks=first, known=frozenset(known), silent=frozenset(silent))
 
 
 def _where(edit: Edit) -> str:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from gradcheck import cli, report
 from gradcheck.mutants import OPERATORS, edits, installed, recompiled
-from gradcheck.mutate import Laboratory, Plan, functions, mutate
+from gradcheck.mutate import Laboratory, Plan, functions, mutate, unmutated
 from gradcheck.targets import find
 
 
@@ -114,12 +114,10 @@ def test_every_mutant_runs_where_the_original_stood_and_leaves_it_as_it_was(modu
             new = recompiled(old, e)
             assert new is not None and new.co_freevars == old.co_freevars
             with installed(old, new):
-                made.Layer.back.cache_clear()
                 try:
                     results.append(call())
                 except (AttributeError, TypeError):        # a number has no astype, and a function no sign
                     results.append(None)
-        made.Layer.back.cache_clear()
         assert call() == right and function.__code__ is old and len([r for r in results if r != right]) == len(results) > 2
 
 
@@ -155,6 +153,65 @@ def layer(tmp_path, monkeypatch) -> str:
 
 def test_the_pullback_and_what_it_calls_are_changed(layer):
     assert [c.co_name for c in functions(find(layer).cases[0])] == ["backward", "outer"]
+
+
+def test_what_a_function_remembers_hides_no_mutant_of_it_and_outlives_none(tmp_path, monkeypatch):
+    """`places` runs once for each size, in whatever call comes first."""
+    (tmp_path / "memo.py").write_text(textwrap.dedent("""
+        from functools import cache
+        import numpy as np
+        import gradcheck
+
+        @cache
+        def places(n):
+            return np.arange(n) + 1.0
+
+        def call(p):
+            return p["x"] * np.arange(1, 1 + p["x"].shape[1])
+
+        def pullback(p, dy):
+            return {"x": dy * places(dy.shape[1])}
+
+        layer = gradcheck.case(gradcheck.subject(call, pullback, x="n d"), name="memo")
+    """))
+    monkeypatch.chdir(tmp_path)
+    case = find("memo.py").cases[0]
+    assert [[c.co_name for c in functions(case)] for _ in range(2)] == [["pullback", "places"]] * 2
+    laboratory = Laboratory(case, Plan(case.target, case.name, ("adjoint",), "quick", 0))
+    chosen = [i for i, (code, e) in enumerate(laboratory.mutants) if code.co_name == "places" and e.kind in ("sign flipped", "a term dropped", "zeroed")]
+    assert chosen and all(laboratory.fate(i).what == "killed" for i in chosen)
+    assert laboratory.noticed(1) is None
+
+
+def test_where_a_function_does_not_run_its_mutants_are_not_judged(tmp_path, monkeypatch):
+    (tmp_path / "mild.py").write_text(textwrap.dedent("""
+        import numpy as np
+        import gradcheck
+
+        def steep(z):
+            return 1 - np.tanh(z) ** 2
+
+        class Mild:
+            def __init__(self, squash=False):
+                self.squash = squash
+
+            def forward(self, x):
+                self.x = x
+                return np.tanh(x) if self.squash else x
+
+            def backward(self, dy):
+                return dy * steep(self.x) if self.squash else dy
+
+        layer = gradcheck.case(Mild, "n d", options={"squash": [False, True]})
+    """))
+    monkeypatch.chdir(tmp_path)
+    case = find("mild.py").cases[0]
+    plan = Plan(case.target, case.name, ("adjoint", "pure"), "default", 0)
+    laboratory = Laboratory(case, plan)
+    silent = unmutated(case, plan)[1].silent
+    at = {f.co_name: {laboratory.points[i].options["squash"] for g, _, i in silent if g == n} for n, f in enumerate(laboratory.functions)}
+    assert at == {"backward": set(), "steep": {False}}
+    assert mutate(case, checks=["adjoint"])[0].score == 1.0
 
 
 def test_a_right_layer_that_is_checked_has_no_survivor(layer):
