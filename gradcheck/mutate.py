@@ -29,7 +29,7 @@ from .checks import CHECKS, applicable
 from .checks.values import RECIPES
 from .evidence import Evidence, Mutation, Point, Survivor, Verdict
 from .mutants import Edit, Memory, edits, forget, installed, memories, outermost, recompiled, top, within
-from .runner import LOW_PRECISION, PROFILES, Progress, judge_check, undisturbed
+from .runner import LOW_PRECISION, PROFILES, Progress, blame, undisturbed
 from .strategies import points
 from .subjects import Array, Case, Subject, copied, generator
 
@@ -70,7 +70,7 @@ class Plan:
 
 def functions(case: Case, seed: int = 0) -> list[types.CodeType]:
     """The code that backward runs and forward does not, in the package of the first of it."""
-    ahead, back, held = dict[types.CodeType, None](), dict[types.CodeType, None](), list[Memory]()
+    ahead, back, held = Counter[types.CodeType](), Counter[types.CodeType](), list[Memory]()
     with undisturbed():
         for point in points(case, TRACED, seed):
             s = case.subject(point)
@@ -87,10 +87,14 @@ def functions(case: Case, seed: int = 0) -> list[types.CodeType]:
 
 
 @contextmanager
-def traced(seen: dict[types.CodeType, None]) -> Iterator[None]:
-    """Note the code of every Python function that is called meanwhile, in order."""
+def traced(seen: Counter[types.CodeType]) -> Iterator[None]:
+    """Note the code of every Python function that is called meanwhile, in order, and how often."""
+    def note(frame: types.FrameType, event: str, _: object) -> None:
+        if event == "call":
+            seen[frame.f_code] += 1
+
     before = sys.getprofile()
-    sys.setprofile(lambda frame, event, _: seen.setdefault(frame.f_code) if event == "call" else None)
+    sys.setprofile(note)
     try:
         yield
     finally:
@@ -155,7 +159,7 @@ class Laboratory:
         yield from (e for e in self.evidence(name, point, at) if e.verdict in WRONG and (name, e.primal) not in self.plan.known)
 
     def evidence(self, name: str, point: Point, at: dict[str, Subject | Exception]) -> Iterator[Evidence]:
-        """What a check says of the layer as it is now."""
+        """What a check says of the layer as it is now, line by line: who has seen enough leaves the rest."""
         key = repr(point)
         if key not in at:
             try:
@@ -166,7 +170,10 @@ class Laboratory:
         if isinstance(s, Exception):
             yield Evidence(check=name, verdict=Verdict.ERROR, reason=f"{type(s).__name__}: {s}")
         elif not applicable(CHECKS[name], s):
-            yield from judge_check(s, CHECKS[name])
+            try:
+                yield from CHECKS[name].run(s)
+            except Exception as error:
+                yield Evidence(check=name, verdict=Verdict.ERROR, reason=blame(error))
 
     def difference(self, old: types.CodeType, new: types.CodeType) -> Fate:
         """Where the mutant that nobody noticed answers otherwise than the original: at ordinary points, at special values, or nowhere."""
@@ -190,7 +197,7 @@ class Laboratory:
             self.beat()
             s = self.case.subject(point)
             for name, there in (("", s), *self.special(s)):
-                question, ran = Question.at(there, "mutant"), dict[types.CodeType, None]()
+                question, ran = Question.at(there, "mutant"), Counter[types.CodeType]()
                 forget(self.memories)
                 with traced(ran):
                     _, refused = attempt(lambda question=question: question.answer)            # type: ignore[misc]
@@ -352,12 +359,12 @@ def unmutated(case: Case, plan: Plan) -> tuple[dict[str, float], Plan]:
     known, silent = set[tuple[str, str]](), set[tuple[int, str, int]]()
     with undisturbed():
         for name, (i, point) in product(plan.checks, enumerate(laboratory.points)):
-            began, ran = time.perf_counter(), dict[types.CodeType, None]()
+            began, ran = time.perf_counter(), Counter[types.CodeType]()
             forget(laboratory.memories)
             with traced(ran):
                 found = list(laboratory.evidence(name, point, at))
             cost[name] = max(cost[name], time.perf_counter() - began)
-            calls[name] += sum(e.calls.forward + e.calls.backward for e in found)
+            calls[name] += ran.total()
             known |= {(name, e.primal) for e in found if e.verdict in WRONG}
             silent |= {(f, name, i) for f, code in enumerate(laboratory.functions) if not ran.keys() & within(code)}
     first = tuple(sorted(plan.checks, key=lambda c: (c != "adjoint", calls[c])))
