@@ -113,6 +113,54 @@ class OtherWords(Attributes):
     b = property(lambda self: self.bias)
 
 
+class LossOver(Attributes):
+    names = "dL_dW", "dLdb"
+
+
+class Private(Attributes):
+    """Names that begin with underscores, and methods that are joined otherwise."""
+    names = "_dW", "_Private__db"
+
+    def __init__(self, wrong=False):
+        Base.__init__(self, wrong)
+        self._W, self.__b = weights()
+
+    W, b = property(lambda self: self._W), property(lambda self: self.__b)
+    forwardPropagate, backPropagate = Attributes.forward, lambda self, dy: Attributes.backward(self, dy)
+    forward = None
+
+
+class LeftUnderAnyName(Words):
+    """backward leaves the input's cotangent where no name tells whose it is."""
+
+    def backward(self, derivatives):
+        super().backward(derivatives)
+        self.derivatives = vars(self).pop("dinputs")
+
+
+class KeepsOnDemand(Attributes):
+    """forward keeps what backward needs if it is told to."""
+
+    def forward(self, x, save_cache=False):
+        y = self.out(x, self.W, self.b)
+        if save_cache:
+            self.x, self.y = x, y
+        return y
+
+
+class SinglePrecision(Dictionaries):
+    """Parameters, and the arrays that await their gradients, are in float32."""
+
+    def __init__(self, wrong=False):
+        super().__init__(wrong)
+        self.params = {k: v.astype(np.float32) for k, v in self.params.items()}
+        self.grads = {k: np.zeros_like(v) for k, v in self.params.items()}
+
+    def backward(self, dy):
+        dx, self.grads["W"][...], self.grads["b"][...] = self.back(self.x, self.y, self.params["W"], dy)
+        return dx
+
+
 class Boxes(Base):
     box = staticmethod(lambda value: SimpleNamespace(data=value, grad=None))
     value, gradient = "data", "grad"
@@ -317,6 +365,46 @@ class StepsByItself(Attributes):
         return dx
 
 
+class Adaptive:
+    """An optimizer with a memory: its step is not along the gradient, nor as large."""
+
+    def __init__(self, learn_rate=0.01):
+        self.learn_rate, self.mean, self.square = learn_rate, 0.0, 0.0
+
+    def update(self, w, grad):
+        self.mean, self.square = 0.9 * self.mean + 0.1 * grad, 0.99 * self.square + 0.01 * grad ** 2
+        return w - self.learn_rate * self.mean / (np.sqrt(self.square) + 1e-8)
+
+
+class StepsAdaptively(Attributes):
+    def __init__(self, wrong=False):
+        super().__init__(wrong)
+        self.of_W, self.of_b = Adaptive(), Adaptive()
+
+    def backward(self, dy):
+        dx, dW, db = self.back(self.x, self.y, self.W, dy)
+        self.W, self.b = self.of_W.update(self.W, dW), self.of_b.update(self.b, db)
+        return dx
+
+
+class NormalStep(Attributes):
+    """y = W (x - mean) + b over the batch: at an upstream of ones, W has no gradient, and takes no step."""
+
+    def __init__(self, wrong=False):
+        super().__init__(wrong)
+        self.lr, self.W = 0.1, np.ones(D)
+        self.b = np.zeros(D)
+
+    def forward(self, x):
+        self.x = x - x.mean(0)
+        return self.W * self.x + self.b
+
+    def backward(self, dy):
+        dx = self.W * (dy - dy.mean(0))
+        self.W, self.b = self.W - self.lr * (self.x * dy).sum(0), self.b - self.lr * dy.sum(0) * (0.5 if self.wrong else 1)
+        return dx
+
+
 # --- how it is made --------------------------------------------------------------------------------------------------------------
 
 class Lazy(Attributes):
@@ -418,6 +506,30 @@ class Tied:
         return self.first.backward(self.second.backward(self.last.backward(dy)) * (1 - self.h ** 2))
 
 
+class Unrolled:
+    """One cell a step, made in forward, all with the layer's own array; the layer adds up their gradients, the wrong one half of each."""
+
+    def __init__(self, wrong=False):
+        self.b, self.W, self.cells = np.random.randn(D, D), np.random.randn(D, D), None
+        self.part = 0.5 if wrong else 1.0
+
+    def forward(self, x):
+        self.cells = [Linear(self.b) for _ in range(3)]
+        self.x, h = x, 0.0
+        for cell in self.cells:
+            h = np.tanh(x @ self.W + cell.forward(h + 0 * x))
+            cell.y = h
+        return h
+
+    def backward(self, dy):
+        dx, self.dW, self.db = 0.0, 0.0, 0.0
+        for cell in reversed(self.cells):
+            dz = dy * (1 - cell.y ** 2)
+            dy = cell.backward(dz)
+            dx, self.dW, self.db = dx + dz @ self.W.T, self.dW + self.x.T @ dz, self.db + self.part * cell.dW
+        return dx
+
+
 class Linear:
     def __init__(self, W):
         self.W = W
@@ -513,9 +625,10 @@ def affine_backward_wrong(dout, cache):
     return dx, dw, db * 0.5
 
 
-STYLES = [Dictionaries, SpelledKeys, Attributes, Suffixed, Prefixed, Words, OtherWords, Boxes, Parameters, Lists, Methods, Pairs, Slotted,
+STYLES = [Dictionaries, SpelledKeys, Attributes, Suffixed, Prefixed, Words, OtherWords, LossOver, Private, LeftUnderAnyName, KeepsOnDemand,
+          SinglePrecision, Boxes, Parameters, Lists, Methods, Pairs, Slotted,
           Returns, ReturnsDictionary, ReturnsBoth, ReturnsLists, ReturnsNested, ReturnsNamed,
-          Cached, CacheFirst, CacheOfItsOwn, InputAgain, InputLast, InputByAnotherName, Vjp, Steps, StepsByItself,
+          Cached, CacheFirst, CacheOfItsOwn, InputAgain, InputLast, InputByAnotherName, Vjp, Steps, StepsByItself, StepsAdaptively, NormalStep, Unrolled,
           Lazy, WithMore, Twice, Chain, Block, Tied, KeepsItsWeights, HasOptimizer, closures, GivesPullback]
 
 
@@ -537,7 +650,7 @@ def test_a_right_layer_passes_whatever_its_style(style):
 def test_a_wrong_layer_fails_where_it_is_wrong(style):
     result = gradcheck.check(lambda: style(wrong=True), f"n {D}", profile="quick", checks=["adjoint"])
     found = {e.primal for e in result.evidence if e.verdict == "fail"}
-    assert len(found) == 1 and found.pop().rpartition(".")[2] in ("b", "bias", "_v", "a", "params1"), verdicts(result)
+    assert len(found) == 1 and found.pop().rpartition(".")[2] in ("b", "bias", "_v", "a", "params1", "_Private__b"), verdicts(result)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -607,6 +720,26 @@ class LossOfInputs(Loss):
         return prediction - target, target - prediction
 
 
+class LossOfThePrediction(Loss):
+    """A target has no cotangent."""
+
+    def forward(self, y_true, y_pred):
+        return super().forward(y_pred, y_true)
+
+    def backward(self):
+        return self.r
+
+
+class LossByEntry:
+    """The derivative of each entry by the prediction."""
+
+    def __call__(self, y, p):
+        return -y * np.log1p(np.exp(-p)) + p ** 2
+
+    def gradient(self, y, p):
+        return y / (1 + np.exp(p)) + 2 * p
+
+
 class Optional:
     """An upstream that may be left out."""
 
@@ -631,12 +764,13 @@ class Derivative:
 @pytest.mark.parametrize(("layer", "inputs"), [
     (TwoInputs, ["n d", "n d"]), (ListOfInputs, ["n d", "n d"]), (WithMemory, ["n d", "n d"]), (TwoOutputs, ["n d"]), (TwoOutputsInOne, ["n d"]),
     (AnyNumber, ["n d"]), (Optional, ["n d"]),
-    (Loss, ["n d", "n d"]), (LossOfInputs, ["n d", "n d"]), (Derivative, ["n d"])])
+    (Loss, ["n d", "n d"]), (LossOfInputs, ["n d", "n d"]), (Derivative, ["n d"]), (LossOfThePrediction, ["n d", "n d"]), (LossByEntry, ["n d", "n d"])])
 def test_what_goes_in_and_comes_out(layer, inputs):
     result = gradcheck.check(layer, *inputs, profile="quick")
     assert result.verdict == "pass", verdicts(result)
-    assert len({e.primal for e in result.evidence if e.check == "adjoint"}) == len(inputs)
-    backward = "grad" if layer is Derivative else "backward"
+    judged = {e.primal for e in result.evidence if e.check == "adjoint"}
+    assert len(judged) == len(inputs) or judged in ({"y_pred"}, {"p"})
+    backward = next(n for n in ("backward", "grad", "gradient") if hasattr(layer, n))
     right = getattr(layer, backward)
     other = type("Wrong", (layer,), {backward: wraps(right)(lambda self, *args: _scaled(right(self, *args)))})
     found = gradcheck.check(other, *inputs, profile="quick", checks=["adjoint"])
@@ -654,6 +788,34 @@ class NoGradients(Attributes):
 
     def backward(self, dy):
         return self.back(self.x, self.y, self.W, dy)[0]
+
+
+class OneForgotten(Attributes):
+    """Computes no gradient of b."""
+
+    def backward(self, dy):
+        dx, self.dW, _ = self.back(self.x, self.y, self.W, dy)
+        return dx
+
+
+class OneStepForgotten(Steps):
+    """b stays where it is."""
+
+    def backward(self, output_gradient, learning_rate):
+        b = np.copy(self.b)
+        dx = super().backward(output_gradient, learning_rate)
+        self.b = b
+        return dx
+
+
+def test_a_step_that_is_not_taken_is_a_gradient_of_zero():
+    result = gradcheck.check(OneStepForgotten, f"n {D}", profile="quick", checks=["adjoint"])
+    assert {k[1] for k in verdicts(result)} == {"b"}
+
+
+class OneForTwo(TwoInputs):
+    def backward(self, dy):
+        return super().backward(dy)[0]
 
 
 class OtherNames(Attributes):
@@ -731,6 +893,7 @@ class OutputAndMask:
 
 @pytest.mark.parametrize(("layer", "says", "params", "judged"), [
     (NoGradients, "the output depends on W, b, and no gradient of them was found", [], {"x"}),
+    (OneForgotten, "the output depends on b, and no gradient of it was found after a backward, though others have one", ["W"], {"x", "W"}),
     (OtherNames, "no gradient of them was found", {"W": "first", "b": "second"}, {"x", "W", "b"}),
     (ReturnsNothing, "no cotangent of x was found", ["W", "b"], {"W", "b"}),
     (SquareWeights, r"params=\['W', 'b'\]", ["U", "V"], {"x", "U", "V"}),
@@ -774,6 +937,45 @@ def test_a_layer_that_is_given_is_left_as_it_was():
 def _with(layer, W, b):
     layer.W, layer.b = W, b
     return layer
+
+
+def test_fewer_cotangents_than_inputs_are_named():
+    with pytest.raises(AdaptError, match="backward returned 1 cotangent for the inputs x1, x2: name those"):
+        gradcheck.adapt(OneForTwo, "n d", "n d")
+    result = gradcheck.check(OneForTwo, "n d", "n d", params=["x1"], profile="quick")
+    assert result and {e.primal for e in result.evidence if e.check == "adjoint"} == {"x1"}
+
+
+class Dropped:
+    """Scales while it does not train, and then keeps nothing for a backward."""
+
+    def __init__(self):
+        self.mask = None
+
+    def forward(self, x, train_flg=True):
+        if not train_flg:
+            return 0.5 * x
+        self.mask = np.random.rand(*x.shape) > 0.5
+        return x * self.mask
+
+    def backward(self, dy):
+        return dy * self.mask
+
+
+class DroppedOrNot(Dropped):
+    """The same, with a backward for both, which is wrong where it is not training."""
+
+    def forward(self, x, inference=False):
+        self.mask = 1.0
+        return super().forward(x, train_flg=not inference)
+
+
+def test_a_backward_that_is_there_in_training_alone_is_judged_there():
+    result = gradcheck.check(Dropped, "n d", profile="quick")
+    assert result, verdicts(result)
+    assert "only judged while it trains: backward raised TypeError otherwise" in result.report().cases[0].notes
+    found = gradcheck.check(DroppedOrNot, "n d", profile="quick", checks=["adjoint"])
+    assert found.verdict == "fail" and "layer.forward(x, inference=True)" in str(found)
 
 
 def test_switches_reach_layers_within_layers():

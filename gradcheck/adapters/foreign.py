@@ -25,11 +25,12 @@ from .code import arguments, construction, literal, signature_of, source_of, sum
 from .inputs import Inputs, coarse
 from .noise import held, rewinds
 from .options import Options
-from .places import objects
+from .places import bare, objects
 
 Array = np.ndarray
 Params = Sequence[str] | Mapping[str, str] | None           # names of parameters, or each name with its gradient's
-SWITCHES = ("training", "is_training", "train_mode", "train")   # attributes that say whether a layer trains
+MODES = {True: {"train", "training"}, False: {"eval", "evaluate", "test", "testing", "inference", "infer", "predict"}}    # words of a switch, for its True
+KEEPS = {"cache", "save", "store", "retain"}                    # words of an argument that has forward keep what backward needs
 
 
 class Dialect(ABC):
@@ -37,24 +38,32 @@ class Dialect(ABC):
 
     def __init__(self, layer: Any, params: Params = None, many: bool = False) -> None:
         self.layer, self.params, self.many = layer, params, many        # many: the inputs are any number alike
-        self.flags: dict[str, bool] = {}                                # keyword arguments of forward that say whether it trains
+        self.flags: dict[str, bool] = {}                                # arguments of forward that say whether it trains, by keyword
 
     def start(self, xs: Sequence[Array], spare: Callable[[], Any]) -> None:      # noqa: B027  most layers are ready
         """Bring the layer to where its parameters exist; `spare` builds another one like it. Errors: whatever it raises."""
+
+    def widen(self, dtype: str) -> None:      # noqa: B027  most layers hold no gradients before a backward
+        """Make the arrays that await gradients of this precision, where they had the parameters' own, which are about to be put in it."""
 
     def switch(self, train: bool) -> None:
         """Say whether the layer trains, in every way that it has."""
         for switch in switches(self.layer):
             switch(train)
-        self.flags = dict.fromkeys(self._flags(), train)
+        self.flags = {k: train is on for k, on in self._flags().items()} | dict.fromkeys(self._keeps(), True)
 
     @property
     def modal(self) -> bool:
         """Whether the layer can be told to train or not."""
         return any(switches(self.layer)) or bool(self._flags())
 
-    def _flags(self) -> list[str]:
-        return [k for k in SWITCHES if k in signature_of(self.entry)]
+    def _flags(self) -> dict[str, bool]:
+        """The arguments of forward that say whether it trains, each with its value if it does. An input may be called `test`, or `predict`."""
+        found = {k: (mode_of(k), p.default) for k, p in signature_of(self.entry).items()}
+        return {k: on for k, (on, default) in found.items() if on is not None and (isinstance(default, bool) or on and default is inspect.Parameter.empty)}
+
+    def _keeps(self) -> list[str]:
+        return [k for k, p in signature_of(self.entry).items() if p.default is False and KEEPS & {*words(k)}]
 
     @abstractmethod
     def arrays(self) -> dict[str, Array]:
@@ -91,7 +100,7 @@ class Dialect(ABC):
 
         An argument with a default is one for an input if that is None.
         """
-        takes = [p for n, p in signature_of(self.entry).items() if n not in SWITCHES]
+        takes = [p for n, p in signature_of(self.entry).items() if n not in self.flags]
         spread = not takes or any(p.kind is p.VAR_POSITIONAL for p in takes)
         room = sum(p.default in (p.empty, None) for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
         return [list(xs)] if not spread and (self.many or room < len(xs)) else list(xs)
@@ -106,7 +115,7 @@ class Dialect(ABC):
 
     def names(self, count: int) -> tuple[str, ...]:
         """A name for each of `count` inputs: the arguments of forward where they correspond, else x0, x1, …"""
-        takes = tuple(a for a in arguments(self.entry) if a not in SWITCHES)
+        takes = tuple(a for a in arguments(self.entry) if a not in self.flags)
         return takes if len(takes) == count and not set(takes) & set(self.arrays()) else tuple(f"x{i}" for i in range(count))
 
     def inert(self) -> Sequence[str]:
@@ -124,7 +133,8 @@ class Dialect(ABC):
     def listed(self, names: Sequence[str]) -> str:
         """The arguments of forward as code."""
         given = ", ".join(names)
-        return f"[{given}]" if self.packed(names) != list(names) else given
+        switched = [f"{k}={v}" for k, v in self.flags.items() if signature_of(self.entry)[k].default is not v]
+        return ", ".join([f"[{given}]" if self.packed(names) != list(names) else given, *switched])
 
     def script(self, names: Sequence[str]) -> str:
         """The lines that run the layer by hand."""
@@ -165,7 +175,26 @@ class Foreign:
 
     @cached_property
     def modes(self) -> tuple[bool, ...]:
-        return (True, False) if self.specimen is not None and self.driven(self.specimen, True).modal else (True,)
+        """Both, if the layer can be told which; but many a layer has a backward only while it trains, and keeps nothing for one otherwise."""
+        modal = self.specimen is not None and self.driven(self.specimen, True).modal
+        return (True, False) if modal and (self.untrained is None or self.pulls(True) is not None) else (True,)
+
+    @cached_property
+    def untrained(self) -> Exception | None:
+        """What a backward raises while the layer does not train."""
+        return self.pulls(False)
+
+    def pulls(self, train: bool) -> Exception | None:
+        """What a trial forward and backward raise, if they do."""
+        point = Point(train=train)
+        xs = self.inputs.draw(point)
+        try:
+            with held(0), np.errstate(all="ignore"):
+                dialect = self.started(point, xs)
+                dialect.backward([np.ones_like(y) for y in outputs_of(dialect.forward(xs), self.name)])
+        except Exception as e:
+            return e
+        return None
 
     def law(self, options: Mapping[str, Any]) -> Law | None:
         return self.inputs.law
@@ -202,6 +231,7 @@ class Foreign:
         dialect = self.driven(self.construct(point), point.train)
         with held(seed_of(point.seed, "start")):
             dialect.start(xs, lambda: self.construct(point))
+        dialect.widen(point.dtype)
         return dialect
 
     def build(self, point: Point) -> Subject:
@@ -221,7 +251,11 @@ class Foreign:
         def tape() -> Tape:
             return Tape(copy.deepcopy(dialect), names, moving, self.name, point.seed) if copies else made()
 
-        subject = Subject(self.name, primals, moving, tape, point, dialect.facts(), names, self.law(point.options), rebuild=self.build,
+        facts = dialect.facts()
+        only = len(self.modes) == 1 and "untrained" in vars(self)
+        notes = [f"only judged while it trains: backward raised {type(self.untrained).__name__} otherwise"] * only
+        facts = replace(facts, notes=(*facts.notes, *notes))
+        subject = Subject(self.name, primals, moving, tape, point, facts, names, self.law(point.options), rebuild=self.build,
                           source=source_of(dialect.exit), made=made)
         return replace(subject, ledger=lambda: ledger_of(subject, self.inputs.axes(len(names))))
 
@@ -229,7 +263,8 @@ class Foreign:
         xs = self.inputs.draw(point)
         dialect = self.started(point, xs)
         names = dialect.names(len(xs))
-        return "\n".join(["import numpy as np", *construction(self.factory, self.options.values(point.options, self.name)),
+        switched = ["# and its switches as they are while it does not train"] * (not point.train and any(switches(dialect.layer)))
+        return "\n".join(["import numpy as np", *construction(self.factory, self.options.values(point.options, self.name)), *switched,
                           *(f"{n} = {literal(x)}" for n, x in zip(names, xs, strict=True)), dialect.script(names)])
 
 
@@ -290,9 +325,19 @@ def switches(layer: Any) -> Iterator[Callable[[bool], Any]]:
         to_train, to_eval = getattr(part, "train", None), getattr(part, "eval", None)
         if inspect.ismethod(to_train) and inspect.ismethod(to_eval) and not arguments(to_train) and not arguments(to_eval):
             yield lambda train, on=to_train, off=to_eval: (on if train else off)()       # type: ignore[misc]
-        for k in SWITCHES:
-            if isinstance(getattr(part, k, None), bool):
-                yield lambda train, part=part, k=k: setattr(part, k, train)              # type: ignore[misc]
+        attributes = {k: v for c in reversed(type(part).__mro__) for k, v in vars(c).items()} | getattr(part, "__dict__", {})
+        for k, v in attributes.items():
+            if isinstance(v, bool) and (on := mode_of(k)) is not None:
+                yield lambda train, part=part, k=k, on=on: setattr(part, k, train is on)              # type: ignore[misc]
+
+
+def mode_of(name: str) -> bool | None:
+    """Whether a switch of this name is on while a layer trains, or off: `is_training`, `train_flg`, `test_mode`; None if it is no such switch."""
+    return next((on for on, said in MODES.items() if said & {*words(name)}), None)
+
+
+def words(name: str) -> list[str]:
+    return bare(name).lower().split("_")
 
 
 def ledger_of(subject: Subject, axes: Sequence[str]) -> tuple[Line, ...]:

@@ -5,6 +5,8 @@ import copy
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,13 @@ from . import adapter
 from .foreign import Array, Dialect, Foreign, Params
 from .inputs import Inputs
 from .noise import held
-from .places import read, shown, write
-from .study import RATE, RETURNED, SUM, UPDATE, Plan, Returned, Source, rates, studied
+from .places import Path, holders, keep, places, read, shown, write
+from .study import RATE, RETURNED, SUM, UPDATE, Plan, Returned, Source, is_upstream, rates, studied
 
-FORWARD = ("forward", "fwd", "forward_pass", "forward_propagation", "forward_prop", "feedforward", "fprop", "call", "__call__")
-BACKWARD = ("backward", "bwd", "backward_pass", "backward_propagation", "backward_prop", "backpropagate", "backprop", "bprop",
-            "vjp", "pullback", "grad", "gradient", "derivative", "deriv", "prime")
+FORWARD = ("forward", "fwd", "forward_pass", "forward_propagation", "forward_propagate", "forward_prop", "feedforward", "fprop", "call", "__call__",
+           "_forward")
+BACKWARD = ("backward", "bwd", "backward_pass", "backward_propagation", "backward_propagate", "backward_prop", "backpropagation", "backpropagate", "backprop",
+            "bprop", "vjp", "pullback", "_backward", "grad", "gradient", "derivative", "deriv", "prime")             # or joined otherwise: `backPropagate`
 
 
 def recognises(layer: object) -> bool:
@@ -35,6 +38,7 @@ def gives_pullback(layer: Any, inputs: Sequence[Any]) -> bool:
     try:
         with held(0), np.errstate(all="ignore"):
             driver = Driver(copy.deepcopy(layer))
+            driver.switch(True)
             y = driver.ran(Inputs(tuple(inputs)).draw(Point()))
     except Exception:                                      # it may be another framework's, which takes no such arrays
         return False
@@ -46,6 +50,33 @@ class Pair:
     """Two functions that belong together."""
     forward: Callable[..., Any]
     backward: Callable[..., Any]
+
+
+class PlainSteps:
+    """An optimizer whose `update(w, g)`, or whatever it calls that, is `w - RATE g`; in all else it is the one that it stands for."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "optimizer":       # asked for by a copy, before there is anything
+            raise AttributeError(name)
+        method = getattr(self.optimizer, name)
+        return partial(self._stepped, method) if callable(method) else method
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._stepped(self.optimizer, *args, **kwargs)
+
+    @staticmethod
+    def _stepped(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        arrays = {n: a for n, a in signature(method).bind(*args, **kwargs).arguments.items() if isinstance(a, np.ndarray)}
+        if len(arrays) != 2 or len({a.shape for a in arrays.values()}) != 1:
+            return method(*args, **kwargs)
+        w, g = (np.copy(arrays[n]) for n in sorted(arrays, key=is_upstream))
+        moved, plain = method(*args, **kwargs), w - RATE * g
+        if moved is None:                                      # it moves the array itself
+            arrays[min(arrays, key=is_upstream)][...] = plain
+        return None if moved is None else plain
 
 
 class Driver(Dialect):
@@ -85,8 +116,27 @@ class Driver(Dialect):
         if any(read(self.layer, paths[0]) is None for paths in self.plan.trained.values()):
             self.ran([np.copy(x) for x in xs])
         if self.plan.rated:
-            for holder, name in rates(self.layer):
-                setattr(holder, name, RATE)
+            self.step_plainly()
+
+    def step_plainly(self) -> None:
+        """Let an update show its gradient: every rate is `RATE`, and an optimizer takes plain steps, without a memory."""
+        found = self.optimizers()
+        for holder, name in rates(self.layer):
+            setattr(holder, name, RATE)
+        for path, v in found.items():
+            keep(read(self.layer, path[:-1]), path[-1], PlainSteps(v))
+
+    def optimizers(self) -> dict[Path, Any]:
+        """The objects within the layer that hold a rate, and are no layers."""
+        return {path: v for path, v in holders(self.layer) if path and rates(v, within=False) and not recognises(v)}
+
+    def widen(self, dtype: str) -> None:
+        waiting = [(k, path) for k, s in self.plan.gradient.items() if not s.kind or s.kind == SUM for path in (s.path if s.kind else (s.path,))]
+        for name, path in waiting:
+            v, own = read(self.layer, path), read(self.layer, self.plan.trained[name][0])
+            if isinstance(v, np.ndarray) and isinstance(own, np.ndarray) and v.dtype == own.dtype and v.dtype.itemsize < np.dtype(dtype).itemsize:
+                for place in [p for p, other in places(self.layer) if other is v]:
+                    write(self.layer, place, v.astype(dtype))
 
     def arrays(self) -> dict[str, Array]:
         return {k: np.asarray(read(self.layer, paths[0])) for k, paths in self.plan.trained.items()}
@@ -132,10 +182,11 @@ class Driver(Dialect):
         self.pulled(dys)
         own = {k: self.found(s, k) for k, s in self.plan.gradient.items()}
         self._step_back()
-        if self.plan.factor:
-            return dys[0] * self.returned.flat[0], own
+        factor = dys[0] if self.plan.factor else 1
         if self.plan.inputs or self.plan.inert:
-            return {k: self.found(s, k) for k, s in self.plan.inputs.items()}, own
+            return {k: factor * v if self.plan.factor else v for k, s in self.plan.inputs.items() for v in [self.found(s, k)]}, own
+        if self.plan.factor:
+            return factor * self.returned.flat[0], own
         later = {s.path[0] for s in self.plan.gradient.values() if s.kind == RETURNED}
         return [v for i, v in enumerate(self.returned.flat) if i not in later], own
 
@@ -181,8 +232,17 @@ class Driver(Dialect):
 
 
 def _method(layer: Any, names: Sequence[str]) -> Callable[..., Any] | None:
-    found = next((f for f in (getattr(layer, n, None) for n in names) if callable(f)), None)
+    found = next((f for f in (getattr(layer, n, None) for n in names) if callable(f)), None) or _joined_otherwise(layer, names)
     return layer if isinstance(layer, types.FunctionType) and found == layer.__call__ else found
+
+
+def _joined_otherwise(layer: Any, names: Sequence[str]) -> Callable[..., Any] | None:
+    known = {_plain(n): n for n in dir(layer) if not n.startswith("__")}
+    return next((f for n in names if _plain(n) in known and callable(f := getattr(layer, known[_plain(n)]))), None)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _pair(layer: object) -> bool:

@@ -20,14 +20,16 @@ Step = str | int
 Path = tuple[Step, ...]
 Seen = dict[int, Any]     # by identity; the objects are kept, lest another takes over the number
 
-VALUES = ("params", "parameters", "p", "weights", "theta", "variables", "trainable_params", "trainable_parameters")
-GRADIENTS = ("grads", "gradients", "g", "dparams", "grad", "d", "dtheta")
+VALUES = ("params", "parameters", "parameter", "_params", "p", "weights", "theta", "variables", "trainable_params", "trainable_parameters")
+GRADIENTS = ("grads", "gradients", "_grads", "g", "dparams", "param_grads", "grad", "d", "dtheta")
 PARAMETERS_OF = ("parameters", "params", "get_params", "get_parameters", "get_weights", "trainable_params", "trainable_parameters")       # methods …
-GRADIENTS_OF = ("gradients", "grads", "get_grads", "get_gradients", "get_param_grads", "grad_params")                                   # … in the same order
+GRADIENTS_OF = ("gradients", "grads", "get_grads", "get_gradients", "get_gradient", "get_param_grads", "grad_params")     # … in the same order
 BOXES = (("data", "value", "val", "array"), ("grad", "gradient", "g", "d"))        # a parameter that is an object: its value, its gradient
 SPELLINGS = ("d{}", "grad_{}", "{}_grad", "d_{}", "g{}", "grad{}", "{}grad", "gradient_{}", "{}_gradient", "nabla_{}", "{}_g", "g_{}")
+OF = (r"d(?:[a-z]|loss|cost)_?d_?(\w+)", r"d_?(\w+)", r"(?:grads?|gradients?|nabla|g|delta|diff)_?(?:wrt_)?(\w+)",
+      r"(\w+?)_?(?:grads?|gradients?|g|delta|diff)")                              # names of gradients: `dL_dW`, `_dW`, `grad_wrt_w`, `W_diff`
 SAME = ({"w", "weight", "weights", "kernel", "kernels"}, {"b", "bias", "biases"}, {"x", "input", "inputs", "in"})   # words for one thing
-RATES = ("learning_rate", "lr", "learningrate", "eta", "step_size")
+RATES = ("learningrate", "learnrate", "lr", "lrate", "eta", "stepsize")                                         # said without underscores
 OPAQUE = (type, types.ModuleType, types.FunctionType, types.MethodType, np.ndarray, np.generic, str, bytes)        # nothing of a layer's own within
 CLOSURE = "closure"
 DEEPEST = 8               # steps to the deepest array: layers in blocks in a model, and some more
@@ -92,12 +94,18 @@ def handed_out(method: Any) -> Any:
 
 def write(layer: Any, path: Path, value: np.ndarray) -> None:
     """Put an array, or the number that stands for one, at a place. What lies in a tuple is filled in place."""
-    held, step = read(layer, path[:-1]), path[-1]
-    old = entered(held, step)
+    held = read(layer, path[:-1])
+    old = entered(held, path[-1])
     new = value if isinstance(old, np.ndarray) else value.item()
     if isinstance(held, tuple):
         old[...] = new
-    elif isinstance(held, MutableMapping | list):
+    else:
+        keep(held, path[-1], new)
+
+
+def keep(held: Any, step: Step, new: Any) -> None:
+    """Make `new` what is one step into an object."""
+    if isinstance(held, MutableMapping | list):
         held[step] = new                                     # type: ignore[index]
     else:
         setattr(held, str(step), new)
@@ -178,16 +186,25 @@ def _slots(cls: type) -> list[str]:
 
 def objects(layer: Any) -> Iterator[Any]:
     """The layer and every object within it that has attributes: layers of a chain, blocks, their optimizers."""
+    return (held for _, held in holders(layer) if not isinstance(held, Mapping | list | tuple))
+
+
+def holders(layer: Any) -> Iterator[tuple[Path, Any]]:
+    """The layer and every object or container within it, each with one place of it, the nearest first."""
     seen: set[int] = set()
-    waiting = [layer]
+    waiting: list[tuple[Path, Any]] = [((), layer)]
     while waiting:
-        held = waiting.pop(0)
+        path, held = waiting.pop(0)
         if id(held) in seen:
             continue
         seen.add(id(held))
-        if not isinstance(held, Mapping | list | tuple):
-            yield held
-        waiting += [v for _, v in inside(held) if isinstance(v, Mapping | list | tuple) or hasattr(v, "__dict__") and not isinstance(v, OPAQUE)]
+        yield path, held
+        waiting += [((*path, s), v) for s, v in inside(held) if isinstance(v, Mapping | list | tuple) or hasattr(v, "__dict__") and not isinstance(v, OPAQUE)]
+
+
+def is_rate(name: str) -> bool:
+    """Whether a name is that of a learning rate."""
+    return bare(name).lower().replace("_", "") in RATES
 
 
 def numeric(value: Any) -> bool:
@@ -219,7 +236,7 @@ def _named(path: Path) -> Iterator[Path]:
             yield from ((*own, g, *t) for g in GRADIENTS for t in ends((head,)))
         if tail in [(b,) for b in BOXES[0]]:
             yield from ((*own, head, b) for b in BOXES[1])
-        if len(tail) == 2 and tail[1] == 0:
+        if len(tail) == 2 and isinstance(tail[0], int) and tail[1] == 0:
             yield (*own, head, tail[0], 1)
 
 
@@ -242,12 +259,17 @@ def _alike(layer: Any, path: Path) -> Iterator[Path]:
 
 def alike(gradient: str, name: str) -> bool:
     """Whether a name is that of the gradient of another, whatever the case and the word: `dW` of `weights`."""
-    match = re.fullmatch(r"(?:d|grad|gradient|nabla|g|delta)_?(\w+?)|(\w+?)_?(?:grad|gradient|g)", gradient, re.IGNORECASE)
-    return match is not None and any(stem and word(stem) == word(name) for stem in match.groups())
+    found = (re.fullmatch(pattern, bare(gradient), re.IGNORECASE) for pattern in OF)
+    return any(match and word(match[1]) == word(name) for match in found)
+
+
+def bare(name: str) -> str:
+    """A name without what makes it private: `_W`, and `__W` as Python keeps it."""
+    return re.sub(r"^_[A-Za-z0-9]+__|^_+", "", name)
 
 
 def word(name: str) -> str:
     """One word for all that are said of the same thing, with what tells two of them apart: `weights_1` as `w1`."""
-    plain = name.lower().replace("_", "")
+    plain = bare(name).lower().replace("_", "")
     stem, number = re.fullmatch(r"(\D*?)(\d*)", plain).groups() if re.fullmatch(r"\D*\d*", plain) else (plain, "")    # type: ignore[union-attr]
     return next((min(words) for words in SAME if stem in words), stem) + number

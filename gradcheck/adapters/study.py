@@ -16,7 +16,26 @@ import numpy as np
 from . import AdaptError
 from .code import arguments, signature_of
 from .inputs import again
-from .places import CLOSURE, GRADIENTS, RATES, SPELLINGS, VALUES, Path, alike, gradients, name_of, numeric, objects, places, read, shown, word, write
+from .places import (
+    CLOSURE,
+    GRADIENTS,
+    SAME,
+    SPELLINGS,
+    VALUES,
+    Path,
+    alike,
+    bare,
+    gradients,
+    is_rate,
+    name_of,
+    numeric,
+    objects,
+    places,
+    read,
+    shown,
+    word,
+    write,
+)
 
 if TYPE_CHECKING:
     from .personal import Driver
@@ -25,6 +44,7 @@ Array = np.ndarray
 CACHES = frozenset({"cache", "caches", "ctx", "context", "saved", "memo", "tape", "residual", "residuals", "res", "memory", "state", "aux", "stash"})
 OUTPUTS = ("output", "outputs", "out", "y", "Y", "A", "a", "activation", "result")             # where a forward that returns nothing leaves it
 DERIVATIVES = ("grad", "gradient", "derivative", "deriv", "prime")                              # of an elementwise function, at its input
+TARGETS = frozenset({"target", "label", "true", "truth", "actual", "expected", "desired", "gt", "groundtruth", "ytrue", "ytruth", "tgt"})   # or y, t of a loss
 RATE = 2.0 ** 60          # of an update that is to show its gradient: the parameter's own digits are then beyond the last of the step
 RETURNED, UPDATE, SUM = "returned", "update", "sum"                                             # where a gradient is, if not in one place
 ALONG = 1e-6              # how far a step may lie off the gradient's direction: far above rounding, far below any other rule's step
@@ -112,10 +132,10 @@ class Study:
     def plan(self) -> Plan:
         steady = self._steady()
         plan = self.driver.plan = self._signature(self.y)
-        self.before = before = {p: np.copy(v) for p, v in places(self.layer)}
         try:
             self.outputs = self._outputs()
-            self.returned = Returned.of(self.driver.pulled([np.ones_like(o) for o in self.outputs]))
+            self.before = before = {p: np.copy(v) for p, v in places(self.layer)}
+            self.returned = Returned.of(self.driver.pulled(self._upstreams()))
         except AdaptError:
             raise
         except Exception:                                  # the checks meet it again, and report it
@@ -135,9 +155,14 @@ class Study:
         rng = np.random.default_rng(0)
         others = [again(x, rng) for x in self.xs]
         self.driver.ran([x * 0.75 if x.dtype.kind == "f" and np.array_equal(x, o) else o for x, o in zip(self.xs, others, strict=True)])
-        now = {p: read(self.layer, p) for p in before}
-        return [p for p, (_, v) in before.items() if now[p] is not None and np.shape(now[p]) == v.shape
+        now = {p: read(self.layer, p) for p in before if not any(p[:len(o)] == o for o in self.driver.optimizers())}
+        return [p for p, (_, v) in before.items() if now.get(p) is not None and np.shape(now[p]) == v.shape
                 and (np.array_equal(v, now[p], equal_nan=True) or now[p] is born.get(p))]
+
+    def _upstreams(self) -> list[Array]:
+        """One for each output, in general position: at ones, a normalisation has no gradient of its scale."""
+        rng = np.random.default_rng(1)
+        return [np.asarray(1 + rng.random(o.shape), o.dtype if o.dtype.kind == "f" else float) for o in self.outputs]
 
     def _outputs(self) -> list[Array]:
         y = self.driver.forward(self.xs)
@@ -159,17 +184,17 @@ class Study:
         opaque = many and len(ys) > 1 and not isinstance(ys[-1], np.ndarray | float | np.floating)
         if many and len(ys) > 1 and (opaque or named and len(takes) != len(ys) + 1):
             return Plan(cache=True, order=self._order(takes, len(ys) - 1, ys, cached=not named))
-        if self._derives(takes):
+        if self._derives(takes) and np.ndim(y):
             return Plan(order=tuple(takes), factor=True)
         return Plan(order=self._order(takes, len(ys) if many else 1, ys))
 
     def _order(self, takes: Sequence[str], outputs: int, ys: Sequence[Any], cached: bool = False) -> tuple[str, ...]:
         """The role of each argument of backward: caches, rates and inputs by name, upstreams the rest; what is left over by its number."""
-        role = {a: "cache" if a.lower() in CACHES else "rate" if a.lower() in RATES else a if a in self.names else "" for a in takes}
+        role = {a: "cache" if a.lower() in CACHES else "rate" if is_rate(a) else a if a in self.names else "" for a in takes}
         if cached and "cache" not in role.values() and len(takes) == outputs + 1 and not any(role.values()):
             role[takes[-1]] = "cache"
         free = [a for a in takes if not role[a]]
-        up = [a for a in free if _upstream(a)]
+        up = [a for a in free if is_upstream(a)]
         others = [a for a in free if a not in up]
         given = [n for n in self.names if n not in role.values()]
         if len(up) == outputs and others and len(others) == len(given):
@@ -191,16 +216,17 @@ class Study:
 
     def _derives(self, takes: Sequence[str]) -> bool:
         """Whether `grad(x)` asks for the derivative of an elementwise function at x: there is no upstream."""
-        return self.driver.exit.__name__ in DERIVATIVES and tuple(takes) == tuple(self.names) and len(takes) == 1
+        sources = [n for n in takes if not is_target(n, loss=len(takes) > 1)]
+        return self.driver.exit.__name__ in DERIVATIVES and tuple(takes) == tuple(self.names) and len(sources) == 1
 
     def _elementwise(self) -> None:
         """Errors: AdaptError where a derivative without an upstream has another shape, or an output depends on several inputs."""
-        x, (y,) = self.xs[0], self.outputs
-        moved = np.copy(x)
-        moved.flat[0] += 0.5
-        other = np.asarray(self.driver.forward([moved]))
-        if y.shape != x.shape or np.count_nonzero((other != y).ravel()[1:]):
-            raise AdaptError(f"{self.who}: {self.driver.exit.__name__}({self.names[0]}) takes no upstream, and the function is not elementwise: "
+        judged = next(i for i, n in enumerate(self.names) if not is_target(n, loss=len(self.names) > 1))
+        (y,), moved = self.outputs, list(map(np.copy, self.xs))
+        moved[judged].flat[0] += 0.5
+        other = np.asarray(self.driver.forward(moved))
+        if y.shape != self.xs[judged].shape or np.count_nonzero((other != y).ravel()[1:]):
+            raise AdaptError(f"{self.who}: {self.driver.exit.__name__}({', '.join(self.names)}) takes no upstream, and the function is not elementwise: "
                              "its result is no pullback; use gradcheck.subject(call, pullback, …)")
 
     def _left(self) -> str:
@@ -217,18 +243,47 @@ class Study:
         moving = [n for n, x in zip(self.names, self.xs, strict=True) if x.dtype.kind == "f"]
         if self.returned.named:
             plan.inputs = cotangents(self.returned, self.names)
-        if plan.inputs or any(v is not None for v in self.returned.flat) or not moving or plan.factor:
+        if plan.inputs or not moving:
+            return
+        if given := len([v for v in self.returned.flat if v is not None]):
+            if given < len(moving):
+                self._fewer(plan, moving, given)
+            return
+        if plan.factor:
             return
         said = self.params if isinstance(self.params, Mapping) else {}
         for name in moving:
-            lying = [(s,) for s in (said[name],)] if name in said else [p for p in gradients(self.layer, (name,)) if len(p) == 1]
-            if lying := [p for p in lying if numeric(read(self.layer, p))]:
+            lying: list[Path] = [(said[name],)] if name in said else [p for p in gradients(self.layer, (name,)) if len(p) == 1]
+            if lying := [p for p in lying if numeric(read(self.layer, p))] or self._left_behind(name, moving):
                 plan.inputs[name] = Source(path=lying[0])
         if missing := [n for n in moving if n not in plan.inputs]:
             if self.params is None or set(said) & set(missing):
                 raise AdaptError(f"{self.who}: backward returned nothing, and no cotangent of {', '.join(missing)} was found in the layer; "
                                  f"say where it is, params={{{missing[0]!r}: '…'}}, or params=['W', …] to judge the parameters alone")
             plan.inert = tuple(missing)
+
+    def _fewer(self, plan: Plan, moving: Sequence[str], given: int) -> None:
+        """Fewer cotangents than inputs: targets have none. Errors: AdaptError where that does not tell whose they are."""
+        judged = [n for n in moving if n in self.params] if self.params and {*self.params} & {*moving} else self._sources(moving)
+        if len(judged) != given:
+            raise AdaptError(f"{self.who}: backward returned {given} cotangent{'s' * (given != 1)} for the inputs {', '.join(moving)}: name those that they "
+                             f"belong to, params=['{moving[0]}'], beside the parameters if there are any; targets are known by names like `target` or `y_true`")
+        plan.inputs = {n: Source(RETURNED, (i,)) for i, n in enumerate(judged)}
+        plan.inert = tuple(n for n in moving if n not in judged)
+
+    def _sources(self, names: Sequence[str]) -> list[str]:
+        """The inputs that are no targets: of a loss, or whatever else is pulled back without an upstream, `y` is one too."""
+        loss = not {"dy", "dys"} & {*self.driver.plan.order} or all(np.ndim(y) == 0 for y in self.outputs)
+        return [n for n in names if not is_target(n, loss)]
+
+    def _left_behind(self, name: str, moving: Sequence[str]) -> list[Path]:
+        """The one array of the only input's shape that backward left in a layer without parameters of that shape, whatever it is called."""
+        named = {g for p in self.before for g in gradients(self.layer, p)}
+        shape = self.xs[self.names.index(name)].shape
+        left = {id(v): p for p, v in places(self.layer) if isinstance(v, np.ndarray) and v.shape == shape and p not in named
+                and not (p in self.before and np.array_equal(self.before[p], v, equal_nan=True))}
+        plain = shape != self.outputs[0].shape or not named       # among others of its shape it may be the gradient before an affine map
+        return [*left.values()] if len(moving) == len(left) == 1 and plain else []
 
     def _parameters(self, plan: Plan, slots: dict[tuple[Path, ...], Any], updated: set[Path]) -> None:
         """Which arrays are parameters, and where their gradients are."""
@@ -255,6 +310,7 @@ class Study:
         for s in found:
             if not any(np.array_equal(self.driver.found(s, ""), self.driver.found(u, "")) for u in unlike):
                 unlike.append(s)
+        unlike = [u for u in unlike if not any(_within(u, other) for other in unlike)]
         owners = {_owner(u.path) for u in unlike}
         shared = len(unlike) > 1 and len(owners) == len(unlike) and not any(u.kind for u in unlike)
         return [Source(SUM, tuple(u.path for u in unlike))] if shared else unlike      # an array that several layers share: each has its part
@@ -277,7 +333,8 @@ class Study:
         """What was returned after the inputs' cotangents, in order. Errors: AdaptError where the inputs' are not what comes first."""
         if all(v is None for v in self.returned.flat):
             return []
-        first = 0 if plan.inputs else len(self.names)
+        returned = [s for s in plan.inputs.values() if s.kind == RETURNED and isinstance(s.path[0], int)]
+        first = len(returned) if plan.inputs else len(self.names)
         return [Source(RETURNED, (i,)) for i in range(first, len(self.returned.flat))]
 
     def _found(self, plan: Plan, lying: Mapping[tuple[Path, ...], list[Source]], extras: list[Source]) -> None:
@@ -286,6 +343,8 @@ class Study:
         if extras:
             rest = [s for s in lying if s not in named]
             named |= {s: [g] for s, g in self._by_shape(rest, extras).items()}
+        elif named:
+            named |= self._left_out([s for s in lying if s not in named], any(g.kind == UPDATE for sources in named.values() for g in sources))
         elif not named and (moving := self._influential(lying)):
             named = {s: [g] for s, g in self._fresh(moving).items()}
         for slot, sources in named.items():
@@ -294,6 +353,20 @@ class Study:
                 raise AdaptError(f"{self.who}: {name!r} is {shown(plan.trained[name][0])} and {shown(slot[0])}, which are different arrays: remove one of "
                                  "them, or say what is what with gradcheck.subject(call, pullback, …)")
             plan.trained[name], plan.gradient[name] = slot, self._only(name, sources)
+
+    def _left_out(self, without: Sequence[tuple[Path, ...]], stepping: bool) -> dict[tuple[Path, ...], list[Source]]:
+        """What is called as parameters are, and is one, but showed no gradient though others did. Where backward takes steps, it took none along it.
+
+        Errors: AdaptError where it takes no steps.
+        """
+        known = {*map(min, SAME[:2]), "gamma", "beta"}
+        lost = [s for s in self._influential(without) if isinstance(s[0][-1], str) and word(s[0][-1]).rstrip("0123456789") in known
+                and getattr(read(self.layer, s[0][:-1]), "trainable", True)]
+        if lost and not stepping:
+            name = name_of(lost[0][0])
+            raise AdaptError(f"{self.who}: the output depends on {name}, and no gradient of it was found after a backward, though others have one; say where "
+                             f"it is, params={{{name!r}: '…'}}, beside the others, or name those that are trained, params=['…']")
+        return {s: [Source(UPDATE)] for s in lost}
 
     def _said(self, plan: Plan, lying: Mapping[tuple[Path, ...], list[Source]], extras: list[Source]) -> None:
         """The parameters that were named. Errors: AdaptError for one that is not there, or whose gradient is not."""
@@ -394,6 +467,12 @@ def _owner(path: Path) -> Path:
     return tuple(s for s in path[:-1] if s not in (*VALUES, *GRADIENTS) and not (isinstance(s, str) and s.endswith("()")))
 
 
+def _within(inner: Source, outer: Source) -> bool:
+    """Whether a gradient's object lies within that of another, which has the whole: cells that a forward made, and the layer that adds up theirs."""
+    own, other = _owner(inner.path), _owner(outer.path)
+    return not inner.kind and not outer.kind and own != other and own[:len(other)] == other
+
+
 def _bijections(pool: Sequence[Any], shapes: Sequence[tuple[int, ...]], shape_of: Callable[[Any], tuple[int, ...]]) -> Iterator[tuple[Any, ...]]:
     """The ways to give each shape another member of the pool; none where that would be too many to be one."""
     fitting = [[c for c in pool if shape_of(c) == s] for s in shapes]
@@ -417,10 +496,16 @@ def _taken(function: Callable[..., Any], outputs: int) -> tuple[str, ...]:
     known = signature_of(function)
     if any(p.kind is p.VAR_POSITIONAL for p in known.values()):
         return tuple(f"dy{i}" for i in range(outputs))
-    return tuple(n for n, p in known.items() if p.kind is not p.VAR_KEYWORD and _upstream(n))[:1]
+    return tuple(n for n, p in known.items() if p.kind is not p.VAR_KEYWORD and is_upstream(n))[:1]
 
 
-def _upstream(name: str) -> bool:
+def is_target(name: str, loss: bool) -> bool:
+    """Whether an input is called as targets are, which have no cotangent."""
+    plain = bare(name).lower().replace("_", "")
+    return bool({plain, plain.removesuffix("s")} & TARGETS) or loss and plain in ("y", "t")
+
+
+def is_upstream(name: str) -> bool:
     """Whether an argument is called as upstreams are."""
     plain = name.lower()
     return plain.startswith(("d", "grad", "up", "delta", "err", "cot", "ct", "v_", "g_", "accum")) or plain.endswith(("grad", "gradient", "delta", "error"))\
@@ -439,6 +524,7 @@ def _stem(name: str) -> str:
     return plain.removesuffix("gradient").removesuffix("grad").rstrip("_") if plain.endswith(("grad", "gradient")) else ""
 
 
-def rates(layer: Any) -> list[tuple[Any, str]]:
+def rates(layer: Any, within: bool = True) -> list[tuple[Any, str]]:
     """The learning rates that a layer, or an optimizer within it, holds."""
-    return [(held, n) for held in objects(layer) for n in RATES if n in vars(held) and isinstance(vars(held)[n], float)]
+    holding = [held for held in (objects(layer) if within else [layer]) if hasattr(held, "__dict__")]
+    return [(held, n) for held in holding for n, v in vars(held).items() if is_rate(n) and isinstance(v, float)]
