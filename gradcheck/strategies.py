@@ -15,34 +15,37 @@ if TYPE_CHECKING:
 
 SIZES = (1, 2, 3, 5, 4, 7, 8, 9, 13, 16, 17)     # one, primes, unequal, a power of two and its neighbours; simplest first
 MOST = {1: 11, 2: 11, 3: 8, 4: 6}                # how many of them for so many axes: a point is judged in milliseconds
-EVERY = 6                                        # points from one that has sizes beside the borders of blocks to the next
+EVERY = 5                                        # points from one that has sizes beside the borders of blocks to the next
 WIDE = 2 ** 13                                   # entries of the largest input there
-BESIDE = (1, -1, 0)                              # where a border is crossed: one more than 2^k first, which is no multiple of any block
+BESIDE = (1, 0, -1)                              # where a border is crossed: one more than 2^k first, a multiple of every block, one less
+REST = 3                                         # further axes where a layer takes any number of them: rank 4 is that of images
 TRIAL = 16                                       # size of the other axes while the least size of one is sought
 ROOM = 24                                        # how far above a drawn size the least that fits may lie
+DRAWN = 30                                       # columns of an option, of which one is taken
+MODE = ""                                        # the column that says whether the layer trains
 ATTEMPTS = 50                                    # to find sizes that fit some options, before these are given up
 
 
 def points(case: Case, count: int, seed: int, dtype: str = "float64") -> list[Point]:
     """`count` different points, drawn so that every value of every option and every mode occurs as often as any other.
 
-    Options are a Latin hypercube over the domains, sizes are random and every sixth time large: 2^k − 1, 2^k or 2^k + 1 along as
-    many axes as there is room for, up to k = 7 for 20 points and 10 for 200. All depends on the case's name and `seed` alone.
+    Options are a Latin hypercube over the domains in which as many pairs of values meet as can, sizes are random and every fifth time
+    large: 2^k − 1, 2^k or 2^k + 1 along as many axes as there is room for, up to k = 7 for 20 points and 10 for 200; the axes take turns
+    in being the largest. All depends on the case's name and `seed` alone.
     """
     rng = generator("points", case.name, seed, dtype)
     family = case.family
     dtype = min(dtype, getattr(family, "widest", dtype), key=lambda d: np.dtype(d).itemsize)      # arrays given in less precision are judged in it
-    columns = {k: _balanced(rng, range(len(v)), count) for k, v in family.domains.items()}
-    modes = _balanced(rng, range(len(family.modes)), count)
-    wide = _wide(rng, count)
+    columns = _meeting(rng, {**{k: range(len(v)) for k, v in family.domains.items()}, MODE: range(len(family.modes))}, count)
+    wide, first = _wide(count), int(rng.integers(len(SIZES)))
     found: dict[str, Point] = {}
     for i in range(count):
-        options = {k: family.domains[k][columns[k][i]] for k in columns}
+        options = {k: v[columns[k][i]] for k, v in family.domains.items()}
         for attempt in range(ATTEMPTS):
             sizes = _sizes(case, options, rng)
             if sizes is not None:
-                sizes = _widened(case, options, *sizes, wide, rng) if i % EVERY == EVERY - 1 else sizes
-                point = Point(sizes[0], options, sizes[1], dtype, family.modes[modes[i]], seed_of(case.name, seed, dtype, i, attempt) % 2**32)
+                sizes = _widened(case, options, *sizes, wide, first + i // EVERY, rng) if i % EVERY == EVERY - 1 else sizes
+                point = Point(sizes[0], options, sizes[1], dtype, family.modes[columns[MODE][i]], seed_of(case.name, seed, dtype, i, attempt) % 2**32)
                 found.setdefault(repr(point), point)
                 break
             options = {k: _one(rng, v) for k, v in family.domains.items()}
@@ -96,7 +99,7 @@ def _sizes(case: Case, options: Mapping[str, Any], rng: np.random.Generator) -> 
         return {}, 0
     count = int(rng.integers(1, 4)) if law.many else 0
     known = SIZES[:MOST.get(len(law.axes), 5)]
-    given = {a: v for a, v in options.items() if a in law.axes and isinstance(v, int)}        # an axis that an option states
+    given = {a: v for a, v in options.items() if a in law.axes and type(v) is int}        # an axis that an option states
     sizes: dict[str, Size] = {a: _many(rng) if a == "*" else given[a] if a in given else _drawn(case, a, known, rng) for a in law.axes}
     if _fits(case, law, options, sizes, count):
         return sizes, count
@@ -107,24 +110,33 @@ def _sizes(case: Case, options: Mapping[str, Any], rng: np.random.Generator) -> 
     return (sizes, count) if _fits(case, law, options, sizes, count) else None
 
 
-def _wide(rng: np.random.Generator, count: int) -> list[int]:
+def _wide(count: int) -> list[int]:
     """Sizes beside 2^k, the largest k first: it shows what goes wrong from some size on, and with every smaller block."""
     top = int(np.log2(max(count, 1))) + 3
     return [2 ** k + b for k in range(top, 4, -1) for b in BESIDE]
 
 
-def _widened(case: Case, options: Mapping[str, Any], sizes: dict[str, Size], count: int, wide: Sequence[int],
+def _widened(case: Case, options: Mapping[str, Any], sizes: dict[str, Size], count: int, wide: Sequence[int], turn: int,
              rng: np.random.Generator) -> tuple[dict[str, Size], int]:
-    """The sizes with axes as large as there is room for, in random order; an axis that the layer or the case keeps small stays so."""
+    """The sizes with axes as large as there is room for; an axis that the layer or the case keeps small stays so.
+
+    At every `turn` another axis comes first, and takes the largest size, the next one once all axes had that; the others take any that fits.
+    """
     law = case.family.law(options)
-    if law is None:
+    axes = [a for a in law.axes if a not in options] if law else []
+    if law is None or not axes:
         return sizes, count
-    for a in rng.permutation([a for a in law.axes if a not in options]):
-        n = int(wide[min(int(rng.exponential(len(wide) / 6)), len(wide) - 1)])
-        other: dict[str, Size] = {**sizes, a: (*sizes[a][:-1], n) if a == "*" else n}         # type: ignore[index]
-        room = max(int(np.prod(s)) for s in law.shapes(other, count or None)) <= WIDE
-        if room and n <= case.sizes.get(a, (1, n))[1] and _fits(case, law, options, other, count):
-            sizes = other
+
+    def with_(a: str, n: int) -> dict[str, Size]:
+        return {**sizes, a: (*sizes[a][:-1], n) if a == "*" else n}                           # type: ignore[index]
+
+    lead = turn % len(axes)
+    rest = [axes[i] for i in rng.permutation(len(axes)) if i != lead]
+    for a in [axes[lead], *rest]:
+        roomy = [n for n in wide if max(int(np.prod(s)) for s in law.shapes(with_(a, n), count or None)) <= WIDE and n <= case.sizes.get(a, (1, n))[1]]
+        n = roomy[turn // len(axes) % min(len(BESIDE), len(roomy)) if a == axes[lead] else int(rng.integers(len(roomy)))] if roomy else 0
+        if n and _fits(case, law, options, with_(a, n), count):
+            sizes = with_(a, n)
     return sizes, count
 
 
@@ -143,7 +155,7 @@ def _drawn(case: Case, axis: str, known: Sequence[int], rng: np.random.Generator
 
 
 def _many(rng: np.random.Generator) -> tuple[int, ...]:
-    return tuple(int(n) for n in rng.choice(SIZES[:4], rng.integers(0, 3)))
+    return tuple(int(n) for n in rng.choice(SIZES[:4], rng.integers(0, REST + 1)))
 
 
 def _smaller(n: Any) -> SearchStrategy[Any]:
@@ -161,6 +173,15 @@ def _up_to(domain: Sequence[Any], value: Any) -> list[Any]:
 
 def _json(v: Any) -> Any:
     return list(v) if isinstance(v, tuple) else (type(v).__name__, v)
+
+
+def _meeting(rng: np.random.Generator, domains: Mapping[str, range], count: int) -> dict[str, list[int]]:
+    """A column for each domain, every value in it as often as any other: each column is the one of a few in which most pairs of values are new."""
+    columns: dict[str, list[int]] = {}
+    for k, values in domains.items():
+        drawn = [_balanced(rng, values, count) for _ in range(DRAWN if columns and len(values) > 1 else 1)]
+        columns[k] = max(drawn, key=lambda column: sum(len(set(zip(column, other, strict=True))) for other in columns.values()))
+    return columns
 
 
 def _balanced(rng: np.random.Generator, values: range, count: int) -> list[int]:

@@ -275,6 +275,15 @@ class Tape:
         self.dialect, self.names, self.moving, self.who, self.seed = dialect, names, moving, who, seed
         self.rewinds = rewinds(dialect.layer)
 
+    @property
+    def modal(self) -> bool:
+        """Whether `switch` makes a difference."""
+        return self.dialect.modal
+
+    def switch(self, train: bool) -> None:
+        """Say whether the layer trains, from here on."""
+        self.dialect.switch(train)
+
     def forward(self, primals: Arrays) -> tuple[Array, ...]:
         for k in primals.keys() - set(self.names):
             self.dialect.put(k, primals[k])

@@ -17,9 +17,10 @@ from . import check
 def layout(s: Subject) -> Iterator[Evidence]:
     """f and J′ of the same numbers are the same, within rounding, however these numbers lie in memory.
 
-    Every primal and the upstream come in Fortran order, as every second entry of a larger array, with negative strides,
-    read-only, at an odd address; inputs and upstream also with stride 0 along the first axis, or along all of them, as
-    `y.sum()` hands its upstream back. All arrays lie so, or at some points the primals alone, at others the upstream alone.
+    Every primal and the upstream come in Fortran order, with two axes of three or more swapped, as every second entry of a
+    larger array, as the left part of wider rows, with negative strides, read-only, at an odd address; inputs and upstream also
+    with stride 0 along the first axis, the last, or all of them, as `y.sum()` hands its upstream back. All arrays lie so, or
+    at some points the primals alone, at others the upstream alone.
     Sees `reshape`, `ravel("K")`, `as_strided` and raw buffers that take an array for contiguous, and an upstream that is
     read with the strides of an input.
     Cannot see: a layer that copies what it is given, then errs. A layer that refuses a layout in words is noted, and
@@ -28,6 +29,8 @@ def layout(s: Subject) -> Iterator[Evidence]:
     """
     plain, whose = Question.at(s, "layout"), s.rng("layout")
     for name, way in LAYOUTS.items():
+        if way.rank > max(x.ndim for x in (*plain.primals.values(), *plain.dys)):
+            continue                                       # it would be a layout that was looked at already
         alone = ALONE[int(whose.integers(len(ALONE)))]
         yield _judged(s, name, [_departures(plain, way, *who) for who in (("primals", "upstream"), alone)])
 
@@ -37,6 +40,7 @@ class Way:
     """How an array lies in memory: `lay` puts it there; where that changes numbers, `level` gives those that it has then."""
     lay: Callable[[Array], Array]
     level: Callable[[Array], Array] | None = None
+    rank: int = 0                                          # axes that it takes to be a layout of its own
 
 
 Told = tuple[list[str], str]          # what departs, and what the layer raised instead
@@ -74,6 +78,19 @@ def _sliced(x: Array) -> Array:
     return view
 
 
+def _left(x: Array) -> Array:
+    """The left part of wider rows."""
+    room = np.full((*x.shape[:-1], x.shape[-1] + 1) if x.ndim else (), 1, x.dtype)
+    view = room[..., :-1] if x.ndim else room
+    view[...] = x
+    return view
+
+
+def _swapped(x: Array) -> Array:
+    """With the last two axes in the other order."""
+    return np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2) if x.ndim > 1 else np.copy(x)
+
+
 def _reversed(x: Array) -> Array:
     back = (slice(None, None, -1),) * x.ndim + (...,)
     return np.ascontiguousarray(x[back]).reshape(x.shape)[back]
@@ -92,33 +109,30 @@ def _misaligned(x: Array) -> Array:
     return odd
 
 
-def _level(x: Array) -> Array:
-    """The array with every row equal to its first; integers, which may index, as they are."""
-    return np.array(np.broadcast_to(x[:1], x.shape)) if x.ndim and x.dtype.kind == "f" and len(x) else np.copy(x)
+def _flat(x: Array, axis: int = 0) -> Array:
+    """The array with all entries along an axis equal to the first, and stride 0 there; integers, which may index, as they are."""
+    return np.broadcast_to(x.take([0], axis), x.shape) if x.ndim and x.dtype.kind == "f" and x.shape[axis] else np.copy(x)
 
 
-def _flat(x: Array) -> Array:
-    """The same numbers with stride 0 along the first axis."""
-    return np.broadcast_to(x[:1], x.shape) if x.ndim and x.dtype.kind == "f" and len(x) else np.copy(x)
-
-
-def _constant(x: Array) -> Array:
-    """The array with every entry equal to its first."""
-    return np.full_like(x, x.flat[0]) if x.size and x.dtype.kind == "f" else np.copy(x)
+def _flat_across(x: Array) -> Array:
+    return _flat(x, -1)
 
 
 def _one(x: Array) -> Array:
-    """The same numbers with stride 0 along all axes."""
+    """The array with every entry equal to its first, and stride 0 along all axes."""
     return np.broadcast_to(x.ravel()[:1].reshape(()), x.shape) if x.size and x.dtype.kind == "f" else np.copy(x)
 
 
 ALONE = (("primals",), ("upstream",))
 LAYOUTS = {
     "Fortran order": Way(lambda x: np.array(x, order="F")),
+    "two axes swapped": Way(_swapped, rank=3),
     "every second entry": Way(_sliced),
+    "the left part of wider rows": Way(_left),
     "negative strides": Way(_reversed),
     "read-only": Way(_read_only),
     "odd address": Way(_misaligned),
-    "stride 0": Way(_flat, _level),
-    "stride 0 throughout": Way(_one, _constant),
+    "stride 0": Way(_flat, lambda x: np.array(_flat(x))),
+    "stride 0 along the last axis": Way(_flat_across, lambda x: np.array(_flat_across(x)), rank=2),
+    "stride 0 throughout": Way(_one, lambda x: np.array(_one(x))),
 }

@@ -17,6 +17,7 @@ from . import check
 from .adjoint import misfit
 
 POWER = -4.0              # a power of two: sums and products scale by it without rounding
+HALF = 0.5                # of the entries are zero where half of them are
 GENERAL = (-1.7, 1e3)     # negative, and large enough to pass most clipping
 EXTREMES = {8: 2.0 ** 40, 4: 2.0 ** 20, 2: 2.0 ** 4}      # by bytes of an entry: large to pass any clipping, its inverse below any threshold
 CLIPPED = 1e-3            # relative: how well a bound is met, for layers that add an epsilon to a norm
@@ -28,8 +29,9 @@ def linear(s: Subject) -> Iterator[Evidence]:
     """J′(a·u + b·v) = a·J′u + b·J′v, and J′0 = 0, for negative, very large and very small a, b.
 
     First with a = −4 and a = 2^±40 (2^±20 in float32), where sums and products scale to the bit; then with general a, b
-    within rounding. Calls no differences. Sees an upstream that is ignored, squared, clipped, cut off below a threshold,
-    taken in absolute value, or used in one entry only.
+    within rounding, and with upstreams that loops have and random ones do not: ones, zero but for one entry, zero in half of
+    them. Calls no differences. Sees an upstream that is ignored, squared, clipped, cut off below a threshold, taken in
+    absolute value, used in one entry only, or skipped where another entry is 0.
     Cannot see: a linear map that is the wrong one (`adjoint` does).
     How to fix: a pullback multiplies by the upstream; look for a branch, a clip or a power of it. Gradient clipping
     belongs to the optimizer; where it is meant, declare the convention "clips": for a very large upstream the largest entry
@@ -40,8 +42,10 @@ def linear(s: Subject) -> Iterator[Evidence]:
     a, b = GENERAL
     powers = _powers(ys, "clips" in s.convention)
     both = [_times(a, x) + _times(b, z) for x, z in zip(u, v, strict=True)]
+    parts = _parts(rng, u)
     with np.errstate(all="ignore"):
         pulled = [s.pullback(s.primals, dys) for dys in (u, v, both, *([_times(c, x) for x in u] for c in (0.0, *powers)))]
+        halves = {name: [s.pullback(s.primals, dys) for dys in two] for name, two in parts.items()}
     rounding = ROUNDINGS * eps_of([s.primals[k] for k in s.differentiable]) * np.sqrt(sum(y.size for y in ys))
     for k in s.differentiable:
         def measured(k: str = k) -> float:
@@ -49,7 +53,8 @@ def linear(s: Subject) -> Iterator[Evidence]:
             eps, size = eps_of([s.primals[k]]), float(np.median(scale(s.primals[k])))
             return sum(c * max(spread(s, dys, k, _largest, s.rng("linear", k)), kept(dys, ys, eps) / size)
                        for c, dys in ((abs(a), u), (abs(b), v), (1.0, both)))
-        yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], powers, rounding, measured)
+        sides = {name: [d.get(k) for d in two] for name, two in halves.items()}
+        yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], sides, powers, rounding, measured)
     if "clips" in s.convention:
         yield found("linear", "clips", _clipped(s, u, pulled[0]))
 
@@ -79,8 +84,22 @@ def _powers(ys: Sequence[Array], clips: bool) -> tuple[float, ...]:
     return POWER, most, 1 / most
 
 
-def _evidence(k: str, x: Array, pulled: list[Array | None], powers: Sequence[float], rounding: float, measured: Callable[[], float]) -> Evidence:
-    if any(d is None or misfit(d, x) for d in pulled):
+def _parts(rng: np.random.Generator, u: Sequence[Array]) -> dict[str, tuple[list[Array], list[Array]]]:
+    """u as the sum of two upstreams, in each of the ways that a layer may treat otherwise."""
+    def parted(taken: Callable[[Array], Array]) -> tuple[list[Array], list[Array]]:
+        parts = [np.asarray(taken(x), x.dtype) for x in u]
+        return parts, [x - part for x, part in zip(u, parts, strict=True)]
+
+    chosen = int(rng.integers(max(1, sum(x.size for x in u))))
+    starts = np.cumsum([0, *(x.size for x in u)])
+    single = iter([np.arange(x.size).reshape(x.shape) == chosen - start for x, start in zip(u, starts, strict=False)])
+    return {"ones": parted(np.ones_like), "one entry": parted(lambda x: np.where(next(single), x, 0)),
+            "half of the entries": parted(lambda x: np.where(rng.random(x.shape) < HALF, x, 0))}
+
+
+def _evidence(k: str, x: Array, pulled: list[Array | None], sides: Mapping[str, list[Array | None]], powers: Sequence[float], rounding: float,
+              measured: Callable[[], float]) -> Evidence:
+    if any(d is None or misfit(d, x) for d in (*pulled, *(d for two in sides.values() for d in two))):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="a cotangent is missing or mis-shaped: see `shapes`")
     if not all(np.isfinite(d).all() for d in pulled[:2] if d is not None):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="the cotangent is not finite here: see `adjoint` and `values`")
@@ -91,6 +110,8 @@ def _evidence(k: str, x: Array, pulled: list[Array | None], powers: Sequence[flo
            for c, at in zip(powers, at_powers, strict=True) if _normal(c * at_u, x)},
         "J′0 = 0": (_largest(at_zero), 0.0),
         f"J′({a:g}u + {b:g}v) = {a:g} J′u + {b:g} J′v": (_largest(at_both - a * at_u - b * at_v), rounding * (_largest(a * at_u) + _largest(b * at_v))),
+        **{f"J′u = J′(w) + J′(u − w), w being {name},": (_largest(at_u - one - other), rounding * (_largest(at_u) + _largest(one) + _largest(other)))
+           for name, two in sides.items() for one, other in [[np.asarray(d, at_u.dtype) for d in two]]},
     }
     said, (gap, bound) = max(gaps.items(), key=lambda g: _excess(*g[1]))
     if _excess(gap, bound) > 1 and gap > 0 and np.isfinite(gap):
