@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-SCHEMA_VERSION = "1.1"          # 1.1: bench, mutation; 1.0: the first
+SCHEMA_VERSION = "1.2"          # 1.2: unasked; 1.1: bench, mutation; 1.0: the first
 
 
 class Verdict(StrEnum):
@@ -293,6 +293,7 @@ class Report(_Frozen, frozen=True):
     cases: tuple[CaseReport, ...] = ()
     checks: tuple[CheckInfo, ...] = ()
     not_checked: tuple[NotChecked, ...] = ()
+    unasked: tuple[str, ...] = ()                    # what was there and left out on purpose: `layer`, or `layer/check`
     bench: Bench | None = None
     mutation: tuple[Mutation, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)   # what a project adds of its own; rendered as JSON

@@ -54,14 +54,15 @@ SLICE, SLICES = 7, 64               # points that one unit judges at least, so t
 
 
 def run(cases: Iterable[Case], *, checks: Sequence[str] | None = None, ignore: Sequence[str] = (), seed: int = 0, executor: Executor | None = None,
-        profile: str = "default", at: Point | None = None, command: str = "", not_checked: Sequence[NotChecked] = (),
+        profile: str = "default", at: Point | None = None, command: str = "", not_checked: Sequence[NotChecked] = (), unasked: Sequence[str] = (),
         progress: Progress = lambda what, done, total: None, shard: tuple[int, int] = (1, 1), fail_fast: bool = False,
         resume: str | Path | None = None) -> Report:
     """Judge every case and gather a report, the same one however it is run.
 
     checks: names, None for the default battery. at: one point, instead of the profile's. executor: any concurrent.futures.Executor;
     cases are then found again by their targets. shard: (i, n), the i-th of n parts, which `gradcheck.report.merge` joins. fail_fast: stop
-    at the first case that is wrong. resume: a file for what is done, read again by the next run if this one is interrupted.
+    at the first case that is wrong. unasked: names of layers left out before. resume: a file for what is done, read again by the next run
+    if this one is interrupted.
     Errors: ValueError for an unknown check or profile; Refused for a shard that cannot be, two cases that nothing tells apart, another file to resume.
 
     >>> import gradcheck
@@ -71,7 +72,8 @@ def run(cases: Iterable[Case], *, checks: Sequence[str] | None = None, ignore: S
     {'Add': 'pass', 'Dense': 'pass'}
     """
     plan = Plan(tuple(select(checks, ignore)), profile, seed, at)
-    named = {name: case for name, case in told_apart(cases).items() if within(shard, name)}
+    known = told_apart(cases)
+    named = {name: case for name, case in known.items() if within(shard, name)}
     started, began, judged = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), dict[str, CaseReport]()
     notes = Journal(Path(resume), fingerprint()) if resume else Journal()
     with closing(notes), closing(_judged(named, plan, executor, notes, progress)) as reports:
@@ -83,7 +85,7 @@ def run(cases: Iterable[Case], *, checks: Sequence[str] | None = None, ignore: S
     ordered = [judged[name] for name in named if name in judged]
     return Report(environment=environment(), command=command, profile=profile, seed=seed, revision=revision(), started=started,
                   time_s=time.perf_counter() - began, cases=tuple(ordered), checks=tuple(CHECKS[c].info for c in plan.checks),
-                  not_checked=(*not_checked, *_unseen(ordered), *skipped))
+                  not_checked=(*not_checked, *_unseen(ordered), *skipped), unasked=(*unasked, *(name for name in known if name not in judged)))
 
 
 def select(names: Sequence[str] | None, ignore: Sequence[str] = ()) -> Iterator[str]:
@@ -393,7 +395,7 @@ def _notes(case: Case, point: Point) -> tuple[str, ...]:
 def _unseen(judged: Iterable[CaseReport]) -> Iterator[NotChecked]:
     for case in judged:
         for row in case.rows:
-            if row.verdict is Verdict.UNDECIDED and row.marks.get("vacuous", 0) == sum(row.points.values()):
+            if row.verdict is Verdict.UNDECIDED and row.points == {"pass": row.marks.get("vacuous")}:
                 yield NotChecked(what=f"{case.name}/{row.check}/{row.primal}", why="its cotangent was zero at every point")
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -22,6 +22,7 @@ from .environment import environment, revision
 from .evidence import CaseReport, Failure, NotChecked, Point, Report, Row, Verdict
 from .messages import failure_text, told
 from .report.codec import from_json, to_json
+from .report.words import named
 from .settings import meant, settings
 from .subjects import Case
 
@@ -30,6 +31,15 @@ PHASES = ("setup", "call", "teardown")                           # any other `wh
 WHERE = re.compile(r"-n(\d+|auto|logical)?|--(numprocesses|dist|maxprocesses|gradcheck-report)")     # options that change no verdict …
 BARE = {"-n", "--numprocesses", "--dist", "--maxprocesses", "--gradcheck-report"}                   # … and those of them whose value may follow
 
+MADE = "made"                                                    # in a plan's `extra`: every item that its process collected
+
+
+class Item(NamedTuple):
+    """One check of one case; no check where a test judges what it likes."""
+    name: str
+    target: str
+    check: str = ""
+
 
 @dataclass
 class Session:
@@ -37,6 +47,7 @@ class Session:
     config: pytest.Config
     plan: runner.Plan
     known: dict[tuple[str, str], Case] = field(default_factory=dict)
+    made: list[Item] = field(default_factory=list)       # every item, to be told once to who records
 
     def judges(self, metafunc: pytest.Metafunc, marks: Sequence[pytest.Mark]) -> list[Bound]:
         """What a marked test is run with: one for each case and check. Errors: CollectError says what is wrong with the mark."""
@@ -45,9 +56,11 @@ class Session:
             cases = [c for mark in marks for c in _marked(mark, metafunc.definition.path)]
             if "check" not in metafunc.fixturenames or not cases:
                 raise ValueError("the test must take the argument `check`" if cases else "there is no case to judge")
-            return [Bound(self, case, check) for case in self._targeted(cases, metafunc.definition.path) for check in self._checks(case)]
+            found = [Bound(self, case, check) for case in self._targeted(cases, metafunc.definition.path) for check in self._checks(case)]
         except (ValueError, TypeError) as error:
             raise pytest.Collector.CollectError(f"{where}: {error}") from None
+        self.made += [Item(b.case.name, b.case.target, b.check) for b in found]
+        return found
 
     def judge(self, item: pytest.Item) -> Judge:
         """What the `gradcheck` fixture of a test judges with."""
@@ -152,7 +165,9 @@ class Judge:
         return self._of(CaseReport(name=self.item.name, target=self.item.nodeid, error="the process died while this test ran"))
 
     def _of(self, case: CaseReport) -> Report:
-        return Report(environment=environment(), command="", profile=self.session.plan.profile, seed=self.session.plan.seed, cases=(case,))
+        made, self.session.made = self.session.made, []
+        return Report(environment=environment(), command="", profile=self.session.plan.profile, seed=self.session.plan.seed, cases=(case,),
+                      extra={MADE: made} if made else {})
 
     def _record(self, case: Case, checks: Sequence[str]) -> api.Result:
         __tracebackhide__ = True
@@ -265,14 +280,25 @@ class Recorder:
 
     def report(self) -> Report:
         """Everything that was judged, in an order that does not depend on who judged it when."""
-        dead = {id: from_json(self.planned[id]) for id in self.died}
+        planned = {id: from_json(text) for id, text in self.planned.items()}
         whole = [from_json(text) for id in sorted(self.found) for text in self.found[id]]
         heads = {c.target: c for r in whole for c in r.cases}
-        crashed = [_headed(r, heads) for _, r in sorted(dead.items())]
-        silent = tuple(NotChecked(what=id, why="its test ended before the check") for id in sorted(self.planned.keys() - dead.keys()) if not self.found.get(id))
+        crashed = [_headed(planned[id], heads) for id in sorted(self.died)]
+        silent = tuple(NotChecked(what=id, why="its test ended before the check") for id in sorted(planned.keys() - self.died) if not self.found.get(id))
+        made = {Item(*item) for p in planned.values() for item in p.extra.get(MADE, ())}
+        begun = {Item(c.name, c.target, r.check) for p in planned.values() for c in p.cases for r in c.rows}
+        called = _told_apart([*made, *(Item(c.name, c.target) for r in (*whole, *crashed) for c in r.cases)])
         empty = Report(environment=environment(), command=self.command, profile=self.plan.profile, seed=self.plan.seed, not_checked=silent)
-        alike = [msgspec.structs.replace(r, command=self.command, revision="") for r in _named_apart([*whole, *crashed])]
-        return msgspec.structs.replace(report.merge([empty, *alike]), revision=revision(), environment=environment())
+        alike = [msgspec.structs.replace(r, command=self.command, revision="", extra={}, cases=tuple(
+            msgspec.structs.replace(c, name=called[c.target, c.name]) for c in r.cases)) for r in (*whole, *crashed)]
+        return msgspec.structs.replace(report.merge([empty, *alike]), revision=revision(), environment=environment(),
+                                       unasked=tuple(sorted(_left(made - begun, begun, called))))
+
+
+def _left(out: Iterable[Item], begun: Iterable[Item], called: Mapping[tuple[str, str], str]) -> set[str]:
+    """The items that were collected and never begun; those of a layer of which none was, as the layer."""
+    some = {(i.target, i.name) for i in begun}
+    return {named(called[i.target, i.name], *[i.check] * ((i.target, i.name) in some)) for i in out}
 
 
 def _headed(crashed: Report, heads: Mapping[str, CaseReport]) -> Report:
@@ -282,15 +308,13 @@ def _headed(crashed: Report, heads: Mapping[str, CaseReport]) -> Report:
     return msgspec.structs.replace(crashed, cases=(known,))
 
 
-def _named_apart(reports: Sequence[Report]) -> Iterator[Report]:
-    """Cases of one name from several targets with their targets in their names."""
-    targets: dict[str, set[str]] = {}
-    for r in reports:
-        targets.setdefault(r.cases[0].name, set()).add(r.cases[0].target)
-    for r in reports:
-        (case,) = r.cases
-        name = case.name if len(targets[case.name]) == 1 else f"{case.name} ({case.target})"
-        yield msgspec.structs.replace(r, cases=(msgspec.structs.replace(case, name=name),))
+def _told_apart(items: Sequence[Item]) -> dict[tuple[str, str], str]:
+    """What a report calls a case, by target and name: its name, unless several have it; then with its target, but for the only one that is parametrised."""
+    of: dict[str, dict[str, bool]] = {}
+    for i in items:
+        of.setdefault(i.name, {}).setdefault(i.target, bool(i.check))
+    return {(target, name): name if len(targets) == 1 or mine and sum(targets.values()) == 1 else f"{name} ({target})"
+            for name, targets in of.items() for target, mine in targets.items()}
 
 
 def command_of(args: Sequence[str]) -> str:

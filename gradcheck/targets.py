@@ -27,9 +27,10 @@ class TargetError(ValueError):
 
 @dataclass(frozen=True)
 class Found:
-    """The cases of a target, and what in it looks like a layer and cannot be judged."""
+    """The cases of a target, what in it looks like a layer and cannot be judged, and the cases beside them that the target does not name."""
     cases: tuple[Case, ...]
     not_checked: tuple[NotChecked, ...] = ()
+    others: tuple[Case, ...] = ()
 
 
 def find(target: str) -> Found:
@@ -47,7 +48,7 @@ def find(target: str) -> Found:
     chosen = tuple(c for c in cases if c.name == name) or tuple(_named(module, place, name))
     if not chosen:
         raise TargetError(f"{place} has no case or layer {name!r}; it has {', '.join(c.name for c in cases) or 'none'}")
-    return Found(chosen)
+    return Found(chosen, others=tuple(c for c in cases if c.name != name))
 
 
 def _split(target: str) -> tuple[str, str]:

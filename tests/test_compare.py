@@ -90,6 +90,16 @@ def test_a_run_compares_itself_with_a_bare_baseline(two_commits):
     assert json.loads(as_json.stdout)["cases"] and "Nothing changed." in as_json.stderr
 
 
+@pytest.mark.parametrize("choice", [["mine.py", "-k", "Aff"], ["mine.py:Affine"], ["mine.py", "--select", "linear"], ["mine.py", "--shard", "1/2"]])
+def test_what_a_run_was_not_asked_for_is_no_regression(two_commits, choice):
+    commit(MENDED, RIGHT)
+    found = called("run", *choice, "--profile", "quick", "--baseline", "before.json", "-o", "part.json", "-o", "part.html")
+    assert found.exit_code == cli.OK and "No longer checked" not in found.stdout and "Not asked for this time" in found.stdout, found.output
+    assert called("diff", "before.json", "part.json", "--fail-on", "unasked").exit_code == cli.REGRESSION
+    assert load("part.json").unasked == (() if "--select" in choice else ("Right",))
+    assert "not asked for" in Path("part.html").read_text()
+
+
 def test_shards_merge_to_the_run_that_was_not_divided():
     commit(MENDED, RIGHT, BROKEN.replace("Affine", "Other"))
     assert run("-o", "whole.json").exit_code == cli.FAILED

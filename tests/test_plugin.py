@@ -15,7 +15,7 @@ import pytest
 import gradcheck
 from gradcheck.checks import CHECKS
 from gradcheck.messages import COLUMNS, LINES
-from gradcheck.report import to_html
+from gradcheck.report import diff, to_html
 from gradcheck.report.codec import timeless
 
 LAYERS = """
@@ -216,8 +216,22 @@ def test_worse_than_the_baseline_fails_the_session(project):
     folder = project(test_it=cases('gradcheck.case(Right, "n 3")'))
     assert ran(folder, "-q", *FEW, "--gradcheck-report=old.json").returncode == 0
     assert ran(folder, "-q", *FEW, "--gradcheck-baseline=old.json").returncode == 0
-    less = ran(folder, "-q", *FEW[:2], "--gradcheck-baseline=old.json", "-p", "no:cacheprovider")
-    assert less.returncode == pytest.ExitCode.TESTS_FAILED and "No longer checked" in less.stdout and "Right/linear" in less.stdout
+    project(test_it=cases('gradcheck.case(Right, "n 3", name="Other")'))
+    less = ran(folder, "-q", *FEW, "--gradcheck-baseline=old.json", "-p", "no:cacheprovider")
+    assert less.returncode == pytest.ExitCode.TESTS_FAILED and "No longer checked" in less.stdout and "Right: 4 pass before" in less.stdout
+
+
+def test_what_a_session_was_not_asked_for_is_no_regression(project):
+    folder = project(test_it=cases('gradcheck.case(Right, "n 3"), gradcheck.case(Right, "n 3", name="other")'))
+    assert ran(folder, "-q", *FEW, "--gradcheck-report=old.json").returncode == 0
+    for choice, left in ((["-k", "other and linear"], {"Right", "other/adjoint"}), (["-n", "2", "-k", "linear"], {"Right/adjoint", "other/adjoint"}),
+                         (["test_it.py::test_gradients[other-linear]"], {"Right", "other/adjoint"}), (["--gradcheck-only=linear"], set())):
+        only = FEW[:1] if "only" in choice[0] else FEW
+        found = ran(folder, "-q", *only, *choice, "--gradcheck-baseline=old.json", "--gradcheck-report=now.json")
+        assert found.returncode == 0 and "No longer checked" not in found.stdout, found.stdout
+        now = gradcheck.load(folder / "now.json")
+        assert set(now.unasked) == left
+        assert {c.kind for c in diff(gradcheck.load(folder / "old.json"), now).changes} == {"unasked"}
 
 
 def test_settings_hold_where_options_are_silent(project):

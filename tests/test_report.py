@@ -20,6 +20,7 @@ from gradcheck import report as module
 from gradcheck.evidence import (
     SCHEMA_VERSION,
     CaseReport,
+    CheckInfo,
     Entry,
     Environment,
     Evidence,
@@ -33,7 +34,7 @@ from gradcheck.evidence import (
     Sweep,
     Verdict,
 )
-from gradcheck.report import bare, codec, diff, load, merge, notation, page, plots, save, schema, speed, to_ctrf, to_html, to_json, to_markdown, words
+from gradcheck.report import bare, codec, diff, load, merge, notation, page, plots, save, schema, sections, speed, to_ctrf, to_html, to_json, to_markdown, words
 from gradcheck.report.changes import KINDS
 
 REPORTS = {"sample": samples.sample, "measured": samples.measured, "timed": samples.timed,
@@ -255,6 +256,30 @@ def test_a_layer_that_is_gone_is_one_change_and_one_that_raises_says_so_once() -
     raised = diff(OLD, replace(OLD, cases=(*OLD.cases[:-1], broken)))
     assert [(c.kind, c.id) for c in raised.changes] == [("failed", "Conv2D")] and "IndexError: 11" in str(raised)
     assert [c.kind for c in diff(replace(OLD, cases=(replace(OLD.cases[0], error="x"),)), OLD).of("fixed")] == ["fixed"]
+
+
+def test_what_says_the_same_of_a_layer_is_told_once() -> None:
+    raised = replace(OLD.cases[-1], rows=tuple(replace(r, verdict=Verdict.ERROR, reason="KeyError: x") for r in OLD.cases[-1].rows))
+    found = diff(OLD, replace(OLD, cases=(*OLD.cases[:-1], raised)))
+    assert len(found.changes) == len(raised.rows)
+    assert re.fullmatch(r"New failures \(\d+\)\n  Conv2D/accumulate/backward, accumulate/forward, .* and \d+ more: error: KeyError: x", str(found))
+
+
+def test_what_was_not_asked_for_is_told_and_no_regression() -> None:
+    asked = replace(OLD, cases=OLD.cases[:1], unasked=("BatchNorm1D", "Conv2D"))
+    found = diff(OLD, asked)
+    assert [c.id for c in found.of("unasked")] == ["BatchNorm1D", "Conv2D"] and not found.regressions()
+    assert str(found) == "Not asked for this time (2)\n  BatchNorm1D, Conv2D: judged before"
+    assert diff(OLD, replace(asked, unasked=("Conv2D", "BatchNorm1D/linear"))).regressions()
+    fewer = replace(OLD, checks=OLD.checks[:1], cases=tuple(replace(c, rows=tuple(r for r in c.rows if r.check == "adjoint")) for c in OLD.cases))
+    assert not diff(OLD, fewer).regressions() and diff(OLD, replace(fewer, checks=OLD.checks)).regressions()
+    assert merge([asked, replace(asked, cases=OLD.cases[1:2], unasked=("Add", "Conv2D"))]).unasked == ("Conv2D",)
+
+
+def test_a_check_that_found_nothing_to_judge_is_named() -> None:
+    idle = CheckInfo("second", "gradient", "0.1", "s", "s")
+    said = [(n.what, n.why) for n in words.unchecked(replace(OLD, checks=(*OLD.checks, idle), unasked=("Dense",)))]
+    assert ("second", "at no point of any layer was there what it looks at") in said and ("Dense", "not asked for") in said
 
 
 def test_a_check_that_is_gone_is_one_change_and_an_array_that_is_gone_another() -> None:
@@ -518,6 +543,20 @@ def test_a_roofline_has_a_dot_for_each_timing_and_a_roof_for_each_precision() ->
     assert view.layers[0].chief.size == "large" and view.layers[0].chief.dtype == "float64"
     svg = speed.roofline(view.layers[0].shown, view.bench.peaks, view.roof)
     assert svg.count("h0") == len(view.layers[0].shown) == 6 and svg.count('class="roof"') == 2 and "Roofline with 6 timings, at " in svg
+
+
+def test_names_stand_beside_their_dots_and_never_on_each_other() -> None:
+    frame = plots.Axes(width=760, height=280)
+    apart = plots.names([(100, 100, "one"), (300, 100, "two"), (740, 100, "at the edge")], frame)
+    assert re.findall(r'text-anchor="(\w+)">([^<]+)', apart) == [("start", "one"), ("start", "two"), ("end", "at the edge")]
+    crowd = plots.names([(200 + k % 5, 100 + k // 5, f"layer {k}") for k in range(40)], frame)
+    assert 1 <= crowd.count("<text") <= len(plots.PLACES) and plots.names([], frame) == ""
+
+
+def test_a_layers_failures_stand_together_the_gradients_first() -> None:
+    bad = replace(OLD.cases[-1], error="KeyError: x", rows=tuple(replace(r, verdict=Verdict.FAIL, reason=r.check) for r in OLD.cases[-1].rows))
+    (faults,) = sections._failures(replace(OLD, cases=(*OLD.cases[:-1], bad)), None) or [[]]
+    assert [f.checks[0] if f.row else f.case.error for f in faults][:3] == ["KeyError: x", "adjoint", "dtype"] and len(faults) == 1 + len(samples.BATTERY)
 
 
 def test_growth_meets_the_declared_line_at_the_largest_size() -> None:

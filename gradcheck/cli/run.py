@@ -61,6 +61,7 @@ def run_command(targets: tuple[str, ...], pattern: str, selected: tuple[str, ...
         try:
             result = run(cases, checks=selected or None, ignore=ignored, seed=seed, profile=profile, at=at, shard=part, fail_fast=fail_fast, resume=resume,
                          executor=executor, progress=progress, command=command_line(without=HOW),
+                         unasked=[c.name for c in (*known, *(o for f in found for o in f.others)) if c.target not in {c.target for c in cases}],
                          not_checked=[*missing, *(n for f in found for n in f.not_checked), *_unmatched(pattern, known, cases)])
         except Refused as error:
             raise click.UsageError(str(error)) from error

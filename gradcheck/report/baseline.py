@@ -13,7 +13,7 @@ def bare(report: Report) -> Report:
 
     It is a report like any other, small enough to be tracked, and differs by little from that of another machine.
     """
-    return replace(report, time_s=0.0, checks=(), not_checked=(), mutation=(), extra={}, bench=report.bench and _timed(report.bench),
+    return replace(report, time_s=0.0, checks=(), not_checked=(), unasked=(), mutation=(), extra={}, bench=report.bench and _timed(report.bench),
                    cases=tuple(CaseReport(c.name, c.target, points=c.points, error=c.error, rows=tuple(map(_judged, c.rows))) for c in report.cases))
 
 

@@ -7,7 +7,7 @@ from statistics import median
 
 from ..evidence import Bench, Report, Row, Scaling, Timing, Verdict
 from .notation import clip, coarse, memory, number, seconds
-from .words import WORD, named, rows, tally, why
+from .words import NAMED, WORD, named, rows, tally, why
 
 COARSER = 10.0                 # a pass is coarser if its resolution grew by this factor
 SLOWER = 1.25                  # a layer is slower if, beyond both intervals, it takes this many times what it took of the reference workload
@@ -36,6 +36,7 @@ KINDS = {                      # in the order in which a reader wants them
     "failing": Kind("Still failing"),
     "fixed": Kind("Fixed"),
     "added": Kind("Newly checked"),
+    "unasked": Kind("Not asked for this time"),
 }
 FAIL_ON = tuple(name for name, kind in KINDS.items() if kind.regression)
 
@@ -69,12 +70,27 @@ class Diff:
 
 
 def _listed(heading: str, group: tuple[Change, ...]) -> str:
-    more = [f"  and {len(group) - SHOWN} more"] * (len(group) > SHOWN)
-    return "\n".join([f"{heading} ({len(group)})", *(f"  {c.id}: {c.text}" for c in group[:SHOWN]), *more])
+    told = alike(group)
+    more = [f"  and {sum(map(len, told[SHOWN:]))} more"] * (len(told) > SHOWN)
+    return "\n".join([f"{heading} ({len(group)})", *(f"  {same[0].id}{also(same)}: {same[0].text}" for same in told[:SHOWN]), *more])
+
+
+def alike(group: Iterable[Change]) -> list[list[Change]]:
+    """The changes of a layer that say the same in one; what was not asked for is one whatever the layer."""
+    found: dict[tuple[str, str], list[Change]] = {}
+    for c in group:
+        found.setdefault((c.text, "" if c.kind == "unasked" else c.id.partition("/")[0]), []).append(c)
+    return list(found.values())
+
+
+def also(same: list[Change]) -> str:
+    """`, values/W and 3 more`: what says the same as the first of these."""
+    _, *others = [c.id if c.kind == "unasked" else c.id.partition("/")[2] for c in same]
+    return "".join(f", {name}" for name in others[:2 * NAMED]) + f" and {len(others) - 2 * NAMED} more" * (len(others) > 2 * NAMED)
 
 
 def diff(old: Report, new: Report) -> Diff:
-    """What changed from `old` to `new`, row by row; a row that is gone counts as `removed`."""
+    """What changed from `old` to `new`, row by row; a row that is gone counts as `removed`, unless `new` was not asked for it."""
     found = sorted([*_cases(old, new), *_rows(old, new), *_bench(old.bench or Bench(), new.bench or Bench())], key=lambda c: (list(KINDS).index(c.kind), c.id))
     return Diff(tuple(found))
 
@@ -126,11 +142,19 @@ def _rows(old: Report, new: Report) -> Iterator[Change]:
     for key in before.keys() & after.keys():
         if change := _change(before[key], after[key]):
             yield Change(change[0], named(*key), change[1])
-    yield from _only({k: r for k, r in before.items() if k[0] not in errors}, after, "removed", "before, not judged now")
+    gone = {k: r for k, r in before.items() if k not in after and k[0] not in errors}
+    asked = {k: r for k, r in gone.items() if not _is_unasked(*k[:2], new)}
+    yield from _only(asked, after, "removed", "before, not judged now")
+    yield from (Change("unasked", c.id, "judged before") for c in _only({k: gone[k] for k in gone.keys() - asked.keys()}, after, "unasked", ""))
     for key, row in after.items():
         if key not in before and row.verdict.bad:
             yield Change("failed", named(*key), f"{WORD[row.verdict]}: {reason(row)}")
     yield from _only({k: r for k, r in after.items() if not r.verdict.bad}, before, "added", "now")
+
+
+def _is_unasked(case: str, check: str, report: Report) -> bool:
+    """Whether a run left this out on purpose: by a name, a part of its targets, or the choice of checks."""
+    return not {case, named(case, check)}.isdisjoint(report.unasked) or bool(report.checks) and check not in {c.name for c in report.checks}
 
 
 def _only(these: Rows, others: Rows, kind: str, when: str) -> Iterator[Change]:

@@ -49,6 +49,7 @@ def canonical(report: Report) -> Report:
                     for c in sorted(report.cases, key=lambda c: c.name)),
         checks=tuple(sorted(report.checks, key=lambda c: c.name)),
         not_checked=tuple(sorted(report.not_checked, key=lambda n: (n.what, n.why))),
+        unasked=tuple(sorted(set(report.unasked))),
         bench=report.bench and _sorted(report.bench),
         mutation=tuple(sorted(report.mutation, key=lambda m: m.case)))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from ..evidence import Bench, CaseReport, Report, Verdict
-from .changes import KINDS, diff
+from .changes import KINDS, alike, also, diff
 from .notation import clip, coarse, count, number, seconds, visible
 from .words import WORD, caveats, gravity, ordered, resolution, row_id, rows, sentence, tally, unchecked, why
 
@@ -41,7 +41,8 @@ def to_markdown(report: Report, compare: Report | None = None) -> str:
 
 
 def _changes(old: Report, new: Report) -> Lines:
-    return ((KINDS[c.kind].heading, c.id, c.text) for c in diff(old, new).changes)
+    found = diff(old, new)
+    return ((kind.heading, same[0].id + also(same), same[0].text) for name, kind in KINDS.items() for same in alike(found.of(name)))
 
 
 def _failures(report: Report) -> Lines:

@@ -10,7 +10,10 @@ from markupsafe import Markup, escape
 from ..evidence import Resolution, Sweep
 from .notation import coarse, count, number
 
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 304.0, 8.0, 132.0     # of a frame, inside 320 × 160
+LEFT, TOP, BESIDE, BELOW = 40.0, 8.0, 16.0, 28.0        # the margins of a frame; labels stand in them
+LETTER, LINE = 5.4, 11.0                               # pixels that a letter, and a line, of a label take at most
+PLACES = ((7, 3, "start"), (-7, 3, "end"), (0, -7, "middle"), (0, 15, "middle"), (5, -5, "start"), (5, 13, "start"), (-5, -5, "end"), (-5, 13, "end"))
+Box = tuple[float, float, float, float]                # left, top, right, bottom
 FLOOR = 1e-17                                          # what an error of zero is drawn as
 HEAT = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)            # relative errors from which a cell is darker
 SIDE = 288                                             # pixels of a heat map's longer side, with cells of at most SIDE // 10
@@ -23,12 +26,22 @@ class Axes:
     """A frame with two logarithmic axes, of whole decades; plots of one kind share one, so that they can be compared."""
     across: tuple[int, int] = (-7, 0)
     up: tuple[int, int] = (-16, 0)
+    width: int = 320
+    height: int = 160
+
+    @property
+    def right(self) -> float:
+        return self.width - BESIDE
+
+    @property
+    def bottom(self) -> float:
+        return self.height - BELOW
 
     def x(self, value: float) -> float:
-        return LEFT + _share(value, self.across) * (RIGHT - LEFT)
+        return LEFT + _share(value, self.across) * (self.right - LEFT)
 
     def y(self, value: float) -> float:
-        return BOTTOM - _share(value, self.up) * (BOTTOM - TOP)
+        return self.bottom - _share(value, self.up) * (self.bottom - TOP)
 
     def path(self, points: Iterable[tuple[float, float]]) -> str:
         """The line through the points; what has no place on these axes is left out."""
@@ -38,9 +51,9 @@ class Axes:
     def grid(self, across: str, up: str = "") -> str:
         """The lines and labels of the decades."""
         xs, ys = ([(at(10.0 ** k), k) for k in range(ends[0], ends[1] + 1, _stride(ends))] for at, ends in ((self.x, self.across), (self.y, self.up)))
-        lines = "".join(f"M{x:.0f} {TOP:.0f}V{BOTTOM:.0f}" for x, _ in xs) + "".join(f"M{LEFT:.0f} {y:.0f}H{RIGHT:.0f}" for y, _ in ys)
-        labels = [label(x, BOTTOM + 13, "middle", f"1e{k}") for x, k in xs] + [label(LEFT - 5, y + 3, "end", f"1e{k}") for y, k in ys]
-        return (f'<path class="grid" d="{lines}" stroke="#ccc"/>{"".join(labels)}{label(RIGHT, BOTTOM + 26, "end", across)}'
+        lines = "".join(f"M{x:.0f} {TOP:.0f}V{self.bottom:.0f}" for x, _ in xs) + "".join(f"M{LEFT:.0f} {y:.0f}H{self.right:.0f}" for y, _ in ys)
+        labels = [label(x, self.bottom + 13, "middle", f"1e{k}") for x, k in xs] + [label(LEFT - 5, y + 3, "end", f"1e{k}") for y, k in ys]
+        return (f'<path class="grid" d="{lines}" stroke="#ccc"/>{"".join(labels)}{label(self.right, self.bottom + 26, "end", across)}'
                 + label(LEFT + 4, TOP + 9, "start", up) * bool(up))
 
 
@@ -72,14 +85,14 @@ def defs(frame: Axes) -> Markup:
     """What all V-curves of a page share, drawn once: the grid, and the two marks that each curve puts in its place."""
     return Markup(
         f'<g id="grid">{frame.grid("step h")}</g>'
-        f'<g id="bound"><path class="bound" d="M{LEFT:.0f} 0H{RIGHT:.0f}"/>{label(RIGHT, -4, "end", "bound")}</g>'
-        f'<g id="step"><path class="step" d="M0 {TOP:.0f}V{BOTTOM:.0f}"/>{label(-4, TOP + 8, "end", "chosen")}</g>')
+        f'<g id="bound"><path class="bound" d="M{LEFT:.0f} 0H{frame.right:.0f}"/>{label(frame.right, -4, "end", "bound")}</g>'
+        f'<g id="step"><path class="step" d="M0 {TOP:.0f}V{frame.bottom:.0f}"/>{label(-4, TOP + 8, "end", "chosen")}</g>')
 
 
-def figure(content: str, says: str) -> Markup:
+def figure(content: str, says: str, frame: Axes) -> Markup:
     """A plot in its frame, with the words that stand for it where it cannot be seen."""
-    return Markup(f'<svg class="v" viewBox="0 0 320 160" width="320" height="160" fill="none" stroke="currentColor" role="img" '
-                  f'aria-label="{escape(says)}">{content}</svg>')
+    return Markup(f'<svg class="v" viewBox="0 0 {frame.width} {frame.height}" width="{frame.width}" height="{frame.height}" '
+                  f'fill="none" stroke="currentColor" role="img" aria-label="{escape(says)}">{content}</svg>')
 
 
 def label(x: float, y: float, anchor: str, text: str) -> str:
@@ -87,12 +100,30 @@ def label(x: float, y: float, anchor: str, text: str) -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
+def names(dots: Sequence[tuple[float, float, str]], frame: Axes) -> str:
+    """The name of each dot beside it, where there is room: on neither another dot, nor a name, nor the frame's edge."""
+    taken, said = [(x - 4, y - 4, x + 4, y + 4) for x, y, _ in dots], []
+    for x, y, text in dots:
+        for dx, dy, anchor in PLACES:
+            left = x + dx - LETTER * len(text) * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+            box = left, y + dy - LINE + 2, left + LETTER * len(text), y + dy + 2
+            if box[0] > LEFT and box[2] < frame.right and box[1] > TOP and box[3] < frame.bottom and not any(_meet(box, other) for other in taken):
+                taken.append(box)
+                said.append(label(x + dx, y + dy, anchor, text))
+                break
+    return f'<g class="names">{"".join(said)}</g>' if said else ""
+
+
+def _meet(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def vcurve(sweep: Sweep, frame: Axes) -> Markup:
     """Error against step, both logarithmic: the V that truncation and rounding make; the chosen step and the bound that was reached."""
     line = frame.path(zip(sweep.step, sweep.error, strict=False))
     x, y = (frame.x(sweep.chosen) if sweep.chosen > 0 else LEFT), frame.y(sweep.bound)
     says = f"Error against step: {count(len(line.split('L')), 'step')}, chosen {number(sweep.chosen, 2)}, bound {coarse(sweep.bound, 2)}"
-    return figure(f'<use href="#grid"/><use href="#bound" y="{y:.0f}"/><use href="#step" x="{x:.0f}"/><path class="line" d="{line}"/>', says)
+    return figure(f'<use href="#grid"/><use href="#bound" y="{y:.0f}"/><use href="#step" x="{x:.0f}"/><path class="line" d="{line}"/>', says, frame)
 
 
 def span(finest: Resolution | None, coarsest: Resolution | None) -> Markup:

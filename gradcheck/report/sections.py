@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..evidence import Array, Calls, CaseReport, CheckInfo, Mutation, Report, Resolution, Row, Sweep, Verdict, gravest
 from . import words
-from .changes import KINDS, Change, Kind, diff
+from .changes import KINDS, Change, Kind, alike, diff
 from .speed import Speed, speed
 
 CATEGORIES = ("gradient", "state", "contract")
@@ -74,12 +74,12 @@ def columns(report: Report) -> list[CheckInfo]:
     return sorted(infos, key=lambda c: (CATEGORIES.index(c.category), c.name))
 
 
-def _changes(report: Report, compare: Report | None) -> list[tuple[Kind, list[tuple[Change, str]]]] | None:
-    """By kind, each with the anchor of what it speaks of; "" where that is not on the page any more."""
+def _changes(report: Report, compare: Report | None) -> list[tuple[Kind, list[list[tuple[Change, str]]]]] | None:
+    """By kind, those that say the same together, each with the anchor of what it speaks of; "" where that is not on the page any more."""
     if compare is None:
         return None
     found, places = diff(compare, report), _places(report)
-    return [(kind, [(c, _place(c, places)) for c in group]) for name, kind in KINDS.items() if (group := found.of(name))]
+    return [(kind, [[(c, _place(c, places)) for c in same] for same in alike(group)]) for name, kind in KINDS.items() if (group := found.of(name))]
 
 
 def _places(report: Report) -> set[str]:
@@ -96,15 +96,21 @@ def _place(change: Change, places: set[str]) -> str:
     return next((w for w in where if w in places), "")
 
 
-def _failures(report: Report, _: Report | None) -> list[Fault] | None:
-    """Every row that is bad; those of a layer that give the same reason and show no case together; then what could not run."""
-    alike: dict[object, list[tuple[CaseReport, Row]]] = {}
-    for case, row in words.gravity(words.rows(report)):
-        if row.verdict.bad:
-            key = (case.name, row.check, row.primal) if row.failure else (case.name, words.why(row))
-            alike.setdefault(key, []).append((case, row))
-    bad = [Fault(pairs[0][0], pairs[0][1], tuple(r.check for _, r in pairs)) for pairs in alike.values()]
-    return [*bad, *(Fault(c, None, ()) for c in words.ordered(report) if c.error)] or None
+def _failures(report: Report, _: Report | None) -> list[list[Fault]] | None:
+    """The layers that are wrong or could not run, gravest first, each with all that is."""
+    checks = [c.name for c in columns(report)]
+    return [faults for case in words.ordered(report) if (faults := list(_faults(case, checks)))] or None
+
+
+def _faults(case: CaseReport, checks: list[str]) -> Iterator[Fault]:
+    """What could not run, then every row that is bad, gravest and gradients first; those that give the same reason and show no case together."""
+    if case.error:
+        yield Fault(case, None, ())
+    same: dict[object, list[Row]] = {}
+    bad = (r for r in case.rows if r.verdict.bad and not (case.error and r.reason == case.error))
+    for row in sorted(bad, key=lambda r: (words.SEVERITY[r.verdict], checks.index(r.check), r.primal)):
+        same.setdefault((row.check, row.primal) if row.failure else words.why(row), []).append(row)
+    yield from (Fault(case, rows[0], tuple(r.check for r in rows)) for rows in same.values())
 
 
 def _undecided(report: Report, _: Report | None) -> list[tuple[CaseReport, Row]] | None:
@@ -216,9 +222,9 @@ def _always(report: Report, _: Report | None) -> Report:
 
 
 SECTIONS = (
-    Section("changes", "What changed", _changes),
     Section("failures", "Failures", _failures),
     Section("undecided", "Undecided", _undecided),
+    Section("changes", "What changed", _changes),
     Section("layers", "Layers", _layers),
     Section("mutation", "Would a mistake be noticed?", _mutation),
     Section("speed", "Speed", _speed),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ..evidence import Bench, CaseReport, Report, Row
 from .codec import builtins, canonical, timeless
+from .words import named
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -35,6 +36,7 @@ def merge(reports: Iterable[Report]) -> Report:
         cases=tuple(_case(parts) for parts in _by_key((c.name, c) for s in shards for c in s.cases).values()),
         checks=tuple(_least(infos) for infos in _by_key((c.name, c) for s in shards for c in s.checks).values()),
         not_checked=tuple(_by_key((n, n) for s in shards for n in s.not_checked)),
+        unasked=_unasked(shards),
         bench=_bench([s.bench for s in shards if s.bench]),
         mutation=tuple(_least(same) for same in _by_key((m.case, m) for s in shards for m in s.mutation).values()),
         extra=_extra(shards)))
@@ -55,6 +57,12 @@ def _row(case: str, rows: list[Row]) -> Row:
     if any(timeless(r) != timeless(rows[0]) for r in rows):
         raise ValueError(f"two shards judged {case}/{rows[0].check}/{rows[0].primal}, and not alike")
     return _least(rows)
+
+
+def _unasked(shards: list[Report]) -> tuple[str, ...]:
+    """What no shard was asked for."""
+    judged = {name for s in shards for c in s.cases for name in (c.name, *(named(c.name, r.check) for r in c.rows))}
+    return tuple(set.intersection(*(set(s.unasked) for s in shards)) - judged)
 
 
 def _bench(parts: list[Bench]) -> Bench | None:

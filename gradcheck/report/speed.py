@@ -10,14 +10,17 @@ from markupsafe import Markup
 
 from ..evidence import Bench, Peak, Report, Scaling, Spread, Timing
 from .notation import number, seconds
-from .plots import RIGHT, Axes, decades, figure, label
+from .plots import Axes, decades, figure, label, names
 
 LINES = 72                     # timings a page shows, the largest sizes in the highest precision first; the others are in the JSON
 PLOTS = 60                     # … and so many plots
 BITS = {"float64": 64, "float32": 32, "float16": 16}
 STRIP = (0.7, 3.0)             # a strip of times spans these multiples of its median …
 STRIP_PX = 84                  # … in so many pixels; the style sheet draws the median, which is at the same place in all
+HALL = 760, 300                # pixels of the roofline of all layers
 SIDES = ("forward", "backward")
+
+ROOF = "FLOP per byte", "GFLOP/s"
 
 Growth = dict[str, Scaling]    # by side, for one layer, dtype and axis
 
@@ -35,7 +38,8 @@ class Speed(NamedTuple):
     """All that a page says of speed."""
     bench: Bench
     layers: list[Timed]                        # those furthest below what the machine allows first, those that declare no work last
-    roof: Axes                                 # that all rooflines share, …
+    hall: Axes                                 # of the roofline of all layers, …
+    roof: Axes                                 # that those of each layer share, …
     growth: Axes                               # … and all plots of growth
     more: int                                  # timings that are not shown
 
@@ -46,8 +50,8 @@ def speed(report: Report) -> Speed | None:
     if not bench or not bench.timings:
         return None
     of = {name: list(mine) for name, mine in groupby(sorted(bench.timings, key=lambda t: (t.case, _rank(t))), key=lambda t: t.case)}
-    layers = [_timed(mine, bench, max(1, LINES // len(of)), max(1, PLOTS // len(of))) for mine in of.values()]
-    return Speed(bench, sorted(layers, key=lambda t: (_share(t.chief), t.case)), _roof(bench), _growing(bench.scalings),
+    layers = sorted((_timed(mine, bench, max(1, LINES // len(of)), max(1, PLOTS // len(of))) for mine in of.values()), key=lambda t: (_share(t.chief), t.case))
+    return Speed(bench, layers, _roof([t.chief for t in layers], bench, *HALL), _roof(bench.timings, bench), _growing(bench.scalings),
                  len(bench.timings) - sum(len(t.shown) for t in layers))
 
 
@@ -76,11 +80,11 @@ def _share(timing: Timing) -> float:
     return timing.roofline if timing.roofline is not None else 2.0
 
 
-def _roof(bench: Bench) -> Axes:
+def _roof(timings: Sequence[Timing], bench: Bench, *size: int) -> Axes:
     """The decades of work per byte, and of work per second."""
-    places = _places(bench.timings)
-    ridges = [p.gflops / p.gbs for p in bench.peaks if p.gbs]
-    return Axes(decades([*(x for x, _ in places), *ridges]), decades([*(y for _, y in places), *(p.gflops for p in bench.peaks)]))
+    places, peaks = _places(timings), [p for p in bench.peaks if p.dtype in {t.dtype for t in timings}]
+    ridges = [p.gflops / p.gbs for p in peaks if p.gbs]
+    return Axes(decades([*(x for x, _ in places), *ridges]), decades([*(y for _, y in places), *(p.gflops for p in peaks)]), *size)
 
 
 def _places(timings: Iterable[Timing]) -> list[tuple[float, float]]:
@@ -94,31 +98,35 @@ def _growing(scalings: Sequence[Scaling]) -> Axes:
 
 
 def frames(view: Speed) -> Markup:
-    """The axes of both kinds of plot, drawn once."""
-    return Markup(f'<g id="roof">{view.roof.grid("FLOP per byte", "GFLOP/s")}</g><g id="growth">{view.growth.grid("size", "seconds")}</g>')
+    """The axes of the plots of which there are many, drawn once."""
+    return Markup(f'<g id="roof">{view.roof.grid(*ROOF)}</g><g id="growth">{view.growth.grid("size", "seconds")}</g>')
 
 
 def roofline(marked: Sequence[Timing], peaks: Iterable[Peak], frame: Axes) -> Markup:
-    """GFLOP/s against FLOP per byte: a dot for each timing, under the roof that the machine's two peaks make."""
-    places = _places(marked)
-    roofs = "".join(_edge(p, frame) for p in peaks if p.dtype in {t.dtype for t in marked})
-    dots = "".join(f"M{frame.x(x):.0f} {frame.y(y):.0f}h0" for x, y in places)
+    """GFLOP/s against FLOP per byte: a dot with its name for each timing, under the roof that the machine's two peaks make."""
+    of_all, dtypes = frame.width > Axes.width, {t.dtype for t in marked}
+    called = [t.case if of_all else f"{t.size} {BITS.get(t.dtype, t.dtype)}" if dtypes - {t.dtype} else t.size for t in marked if _places([t])]
+    dots = [(frame.x(x), frame.y(y), name) for (x, y), name in zip(_places(marked), called, strict=True)]
+    roofs = "".join(_edge(p, frame) for p in peaks if p.dtype in dtypes)
+    path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y, _ in dots)
     shares = [t.roofline for t in marked if t.roofline is not None]
     ends = f", at {number(100 * min(shares), 2)} to {number(100 * max(shares), 2)} % of what the machine allows" if shares else ""
-    return figure(f'<use href="#roof"/>{roofs}<path class="dots" d="{dots}"/>', f"Roofline with {len(places)} timings{ends}")
+    grid = frame.grid(*ROOF) if of_all else '<use href="#roof"/>'
+    return figure(f'{grid}{roofs}<path class="dots" d="{path}"/>{names(dots, frame)}', f"Roofline with {len(dots)} timings{ends}", frame)
 
 
 def _edge(peak: Peak, frame: Axes) -> str:
     """Up with the memory's rate, then level at the processor's."""
-    ridge, first = peak.gflops / (peak.gbs or 1), 10.0 ** frame.across[0]
+    ridge, first, y = peak.gflops / (peak.gbs or 1), 10.0 ** frame.across[0], frame.y(peak.gflops)
     line = frame.path([(first, first * peak.gbs), (ridge, peak.gflops)])
-    return f'<path class="roof" d="{line}H{RIGHT:.0f}"/>{label(RIGHT + 4, frame.y(peak.gflops) + 3, "start", peak.dtype)}'
+    name = label(frame.right, y - 4, "end", peak.dtype) if frame.width > Axes.width else label(frame.right + 4, y + 3, "start", peak.dtype)
+    return f'<path class="roof" d="{line}H{frame.right:.0f}"/>{name}'
 
 
 def growth(of: Growth, frame: Axes) -> Markup:
     """Time against size, forward and backward; the dashed lines grow as declared."""
     lines = "".join(_line(of[side], frame, side) for side in SIDES if side in of)
-    return figure(f'<use href="#growth"/>{lines}', f"Time against size: {' and '.join(of)}")
+    return figure(f'<use href="#growth"/>{lines}', f"Time against size: {' and '.join(of)}", frame)
 
 
 def _line(s: Scaling, frame: Axes, side: str) -> str:

@@ -18,6 +18,7 @@ WORD = {                                       # gravest first: the order in whi
     Verdict.PASS: "pass",
     Verdict.SKIPPED: "skipped",
 }
+SEVERITY = {verdict: i for i, verdict in enumerate(WORD)}
 MEANING = {
     Verdict.FAIL: "the claim and the measurement differ by more than both of their errors together, twice measured",
     Verdict.ERROR: "the layer, or the way it was called, raised an exception: nothing could be said",
@@ -96,8 +97,21 @@ def unchecked(report: Report) -> list[NotChecked]:
     for case, row in rows(report):
         if row.verdict is Verdict.SKIPPED:
             skipped.setdefault((row.check, row.reason), []).append(f"{case.name}.{row.primal}" if row.primal else case.name)
-    return [*report.not_checked, *(NotChecked(f"{check} of {_listed(names)}", reason or "no reason given")
+    return [*report.not_checked, *_unasked(report), *_idle(report), *(NotChecked(f"{check} of {_listed(names)}", reason or "no reason given")
                                    for (check, reason), names in sorted(skipped.items()))]
+
+
+def _unasked(report: Report) -> list[NotChecked]:
+    names = [name for name in report.unasked if name not in {n.what for n in report.not_checked}]
+    return [NotChecked(_listed(names), "not asked for")] if names else []
+
+
+def _idle(report: Report) -> list[NotChecked]:
+    """The checks that were asked for and found nothing to judge."""
+    used = {row.check for _, row in rows(report)}
+    idle = [c.name for c in report.checks if c.name not in used]
+    return [NotChecked(", ".join(idle), "at no point of any layer was there what it looks at" if len(idle) == 1 else
+                       "at no point of any layer was there what they look at")] if idle and used else []
 
 
 def _listed(names: list[str]) -> str:
@@ -111,12 +125,12 @@ def rows(report: Report) -> list[tuple[CaseReport, Row]]:
 
 def ordered(report: Report) -> list[CaseReport]:
     """The layers, those that need a reader first; then by name."""
-    return sorted(report.cases, key=lambda c: (list(WORD).index(c.verdict), c.name.casefold(), c.name))
+    return sorted(report.cases, key=lambda c: (SEVERITY[c.verdict], c.name.casefold(), c.name))
 
 
 def gravity(found: Iterable[tuple[CaseReport, Row]]) -> list[tuple[CaseReport, Row]]:
     """The rows, gravest first, else in the order they come in."""
-    return sorted(found, key=lambda pair: list(WORD).index(pair[1].verdict))
+    return sorted(found, key=lambda pair: SEVERITY[pair[1].verdict])
 
 
 def tally(verdicts: Iterable[Verdict]) -> dict[Verdict, int]:
