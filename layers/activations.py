@@ -16,6 +16,7 @@ from .spec import make
 
 Array = np.ndarray
 DENSITY, CUBIC = (2 * np.pi) ** -0.5, 0.044715                       # of the normal distribution at 0; of gelu's tanh form
+FLAT = 40.0                                                          # beyond it gelu is 0 or z to the last bit
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772      # the fixed point of Klambauer et al. (2017)
 
 
@@ -80,16 +81,18 @@ def _elu(alpha: float = 1.0, scale: float = 1.0) -> Rules:
 
 def _gelu(approximate: bool = False) -> Rules:
     """z Φ(z), or its tanh form z/2 (1 + tanh u) with u = c (z + k z³) (Hendrycks and Gimpel, 2016)."""
+    flat = lambda f: lambda z, a: f(np.clip(z, -FLAT, FLAT))         # 0 times an overflow is no number
     if not approximate:
         phi = lambda z: DENSITY * np.exp(-z * z / 2)
         cdf = lambda z, a: np.divide(a, z, out=np.full_like(z, 0.5), where=abs(z) > np.finfo(z.dtype).eps)   # dearer than all else: once
-        return Rules(lambda z: z * ndtr(z), lambda z, a: cdf(z, a) + z * phi(z), lambda z, a: phi(z) * (2 - z * z))
+        bump = flat(lambda z: z * phi(z))
+        return Rules(lambda z: z * ndtr(z), lambda z, a: cdf(z, a) + bump(z, a), flat(lambda z: phi(z) * (2 - z * z)))
     c = 2 * DENSITY
     t = lambda z: np.tanh(c * (z + CUBIC * z * z * z))
     du = lambda z: c * (1 + 3 * CUBIC * z * z)
-    return Rules(lambda z: z / 2 * (1 + t(z)),
-                 lambda z, a: (1 + t(z)) / 2 + z / 2 * (1 - t(z) ** 2) * du(z),
-                 lambda z, a: (1 - t(z) ** 2) * (du(z) + z * (3 * CUBIC * c * z - t(z) * du(z) ** 2)))
+    share = flat(lambda z: (1 + t(z)) / 2)
+    return Rules(lambda z: z * share(z, z), flat(lambda z: (1 + t(z)) / 2 + z / 2 * (1 - t(z) ** 2) * du(z)),
+                 flat(lambda z: (1 - t(z) ** 2) * (du(z) + z * (3 * CUBIC * c * z - t(z) * du(z) ** 2))))
 
 
 ROWS: dict[str, Callable[..., Rules]] = {
