@@ -56,5 +56,6 @@ class DotProductAttention(Layer):
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (*, q, d_v)
         c = r.Q.shape[-1] ** -0.5 if self.scale else 1.0
         dw, _ = self.dropout.bwd(Vars(mask=p.dropout_mask, train=p.train), Vars(), dy @ r.V.swapaxes(-1, -2))
-        dS, _ = self.softmax.bwd(p, Vars(Y=r.attention_weights), dw)  # dS (*, q, k), before the scale: that is cheaper on dQ and dK
-        return (c * (dS @ r.K), dS.swapaxes(-1, -2) @ (c * r.Q), r.D.swapaxes(-1, -2) @ dy), Vars(S=dS)
+        dS, _ = self.softmax.bwd(p, Vars(Y=r.attention_weights), dw)  # dS (*, q, k)
+        dS *= c
+        return (dS @ r.K, dS.swapaxes(-1, -2) @ r.Q, r.D.swapaxes(-1, -2) @ dy), Vars(S=dS)

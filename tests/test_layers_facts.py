@@ -23,6 +23,7 @@ from layers import (
     RNNCell,
     Softmax,
     SparseEvolution,
+    Vars,
 )
 
 
@@ -188,3 +189,37 @@ def test_layer_normalisation_is_alike_in_both_modes():
     layer, x = LayerNorm1D(epsilon=0), draw(4, 5)
     y = layer.forward(x)
     assert np.allclose(y.mean(1), 0) and np.allclose(y.var(1), 1) and np.array_equal(layer.eval().forward(x), y)
+
+
+@pytest.mark.parametrize("options", [{}, {"pad": 1}, {"stride": (2, 1), "pad": "same"}, {"dilation": (0, 1)}], ids=str)
+def test_a_convolution_is_the_same_however_many_images_it_takes_at_a_time(options, monkeypatch):
+    layer, rng = Conv2D(3, (2, 3), **options), np.random.default_rng(0)
+    x = rng.standard_normal((5, 6, 7, 2))
+    dy = rng.standard_normal(layer.forward(x).shape)
+    found = []
+    for cache in (1, 2000, 2**20):                                    # one image, two or so, all
+        monkeypatch.setattr("layers.windows.CACHE", cache)
+        layer.flush_gradients()
+        found.append([layer.forward(x), layer.backward(dy), *layer.gradients.values()])
+    for others in found[1:]:
+        for a, b in zip(found[0], others, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_few_ids_have_the_cotangent_of_many(monkeypatch):
+    layer, ids = Embedding(3, 7), np.array([[1, 2, 1], [6, 1, 0]])
+    dy = np.random.default_rng(0).standard_normal(layer.forward(ids).shape)
+    layer.backward(dy)
+    few = layer.gradients.W
+    layer.flush_gradients()
+    monkeypatch.setattr("layers.embedding.FEW", 0)
+    layer.forward(ids)
+    layer.backward(dy)
+    np.testing.assert_allclose(few, layer.gradients.W, rtol=1e-15)
+
+
+def test_an_array_may_be_named_as_a_method_of_dictionaries():
+    p = Vars(items=1, W=2)
+    assert list(p.items()) == [("items", 1), ("W", 2)] and p.W == 2 and p["items"] == 1
+    with pytest.raises(AttributeError, match="no 'b' among items, W"):
+        _ = p.b
