@@ -39,14 +39,6 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return (q if rows >= cols else q.T).reshape(shape)
 
 
-def zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    return np.zeros(shape)
-
-
-def ones(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    return np.ones(shape)
-
-
 INITIALIZERS: dict[str, Init] = {
     "glorot_uniform": _spread("uniform", lambda i, o: 2 / (i + o)),
     "glorot_normal":  _spread("normal", lambda i, o: 2 / (i + o)),
@@ -56,8 +48,8 @@ INITIALIZERS: dict[str, Init] = {
     "std_normal":     _spread("normal", lambda i, o: 1),
     "trunc_normal":   truncated,
     "orthogonal":     orthogonal,
-    "zeros":          zeros,
-    "ones":           ones,
+    "zeros":          lambda shape, rng: np.zeros(shape),
+    "ones":           lambda shape, rng: np.ones(shape),
 }
 
 
