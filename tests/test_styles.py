@@ -15,6 +15,7 @@ import pytest
 
 import gradcheck
 from gradcheck.adapters import AdaptError
+from gradcheck.evidence import Point
 
 D, K = 3, 2
 
@@ -968,6 +969,11 @@ class DroppedOrNot(Dropped):
     def forward(self, x, inference=False):
         self.mask = 1.0
         return super().forward(x, train_flg=not inference)
+
+
+def test_a_small_mask_that_is_drawn_alike_twice_is_no_parameter():
+    case = gradcheck.case(Dropped, "n")
+    assert {case.subject(Point(sizes={"n": 1}, seed=s)).differentiable for s in range(8)} == {("x",)}
 
 
 def test_a_backward_that_is_there_in_training_alone_is_judged_there():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,10 +101,15 @@ class Dialect(ABC):
 
         An argument with a default is one for an input if that is None.
         """
+        return [list(xs)] if self.many and self.room < math.inf or self.room < len(xs) else list(xs)
+
+    @cached_property
+    def room(self) -> float:
+        """How many inputs forward takes one by one: any number where it spreads them, or nobody says."""
         takes = [p for n, p in signature_of(self.entry).items() if n not in self.flags]
-        spread = not takes or any(p.kind is p.VAR_POSITIONAL for p in takes)
-        room = sum(p.default in (p.empty, None) for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
-        return [list(xs)] if not spread and (self.many or room < len(xs)) else list(xs)
+        if not takes or any(p.kind is p.VAR_POSITIONAL for p in takes):
+            return math.inf
+        return sum(p.default in (p.empty, None) for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
     @property
     def copies(self) -> bool:

@@ -90,6 +90,12 @@ class Driver(Dialect):
         self.returned = Returned([], {})
         self.before: dict[str, tuple[Array, Array]] = {}   # of parameters that backward moves: the array itself, and what was in it
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Driver:
+        """The layer is another one; what is known of it is the same."""
+        other = copy.copy(self)
+        other.layer, other.xs, other.cached, other.before = copy.deepcopy(self.layer, memo), (), None, {}
+        return other
+
     @property
     def entry(self) -> Callable[..., Any]:
         return _method(self.layer, FORWARD)                # type: ignore[return-value]

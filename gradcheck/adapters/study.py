@@ -148,7 +148,7 @@ class Study:
         return plan
 
     def _steady(self) -> list[Path]:
-        """The places that a forward leaves alone: what it makes anew from other inputs is no parameter."""
+        """The places that a forward leaves alone. What it makes anew is no parameter, though it may be the same by chance: a mask of two entries."""
         born = dict(places(self.layer))
         self.y = self.driver.ran(self.xs)
         before = {p: (v, np.copy(v)) for p, v in places(self.layer)}
@@ -156,8 +156,9 @@ class Study:
         others = [again(x, rng) for x in self.xs]
         self.driver.ran([x * 0.75 if x.dtype.kind == "f" and np.array_equal(x, o) else o for x, o in zip(self.xs, others, strict=True)])
         now = {p: read(self.layer, p) for p in before if not any(p[:len(o)] == o for o in self.driver.optimizers())}
-        return [p for p, (_, v) in before.items() if now.get(p) is not None and np.shape(now[p]) == v.shape
-                and (np.array_equal(v, now[p], equal_nan=True) or now[p] is born.get(p))]
+        stays = lambda p, v, content: (now[p] is v or not isinstance(v, np.ndarray)) and np.array_equal(content, now[p], equal_nan=True)
+        return [p for p, (v, content) in before.items() if now.get(p) is not None and np.shape(now[p]) == content.shape
+                and (stays(p, v, content) or now[p] is born.get(p))]
 
     def _upstreams(self) -> list[Array]:
         """One for each output, in general position: at ones, a normalisation has no gradient of its scale."""
