@@ -956,7 +956,7 @@ class Dropped:
     def forward(self, x, train_flg=True):
         if not train_flg:
             return 0.5 * x
-        self.mask = np.random.rand(*x.shape) > 0.5
+        self.mask = 1.0 * (np.random.rand(*x.shape) > 0.5)
         return x * self.mask
 
     def backward(self, dy):
