@@ -4,7 +4,8 @@ Where an output entry has a kink, central differences agree on the mean of two s
 the cotangents on the sides of the kink (Clarke's subdifferential). The sides are found by small random displacements, where
 the layer is smooth: there its own pullback is verified by differences, and the claim at the kink must be a mixture of those
 that were verified. One that seems to lie outside is looked for where it would be: a convex function has its extreme
-cotangents in the direction of the displacement. One output entry at a time, because the mixtures of many kinks together are too wide a set to tell anything.
+cotangents in the direction of the displacement. The mixture is the same one for all inputs: of two that are equal both may not
+take all. One output entry at a time, because the mixtures of many kinks together are too wide a set to tell anything.
 
 Only kinks that all bend the same way are held to that. Where some bend up and others down, the chain rule through the parts,
 each with a subgradient of its own, is right and need not be a mixture of the whole's sides: a relu net's, where all its
@@ -124,15 +125,15 @@ def _judge_entry(field: Field, layer: Subject, k: str, o: int, i: int, rng: np.r
     dys = [np.zeros(y.shape, y.dtype) for y in field.ys]
     dys[o].flat[i] = 1
     sides, slack = _sides(field, layer, k, dys, rng)
-    claim = _claim(layer, dict(layer.primals), k, dys)
-    if sides is None or claim is None or not np.isfinite(claim).all():
+    d = _claim(layer, dict(layer.primals), k, dys)
+    if sides is None or d is None:
         return None
-    d, where = claim.ravel().astype(np.float64), f"at the kink of y[{', '.join(map(str, np.unravel_index(i, field.ys[o].shape)))}]"
+    where = f"at the kink of y[{', '.join(map(str, np.unravel_index(i, field.ys[o].shape)))}]"
     for _ in range(AIMED):
-        if outside := _outside(d, sides, slack, claim.shape, k):
-            aimed, drift = _seen(field, layer, k, dys, rng, AIMED_PAIRS, outside.along.reshape(claim.shape))
+        if outside := _outside(d, sides, slack, layer, k):
+            aimed, drift = _seen(field, layer, k, dys, rng, AIMED_PAIRS, outside.along)
             sides, slack = np.array([*sides, *aimed]), max(slack, drift)
-    outside = _outside(d, sides, slack, claim.shape, k)
+    outside = _outside(d, sides, slack, layer, k)
     return f"{where} {outside.why}" if outside else "", slack / max(float(np.max(np.abs(sides))), np.finfo(float).tiny)
 
 
@@ -155,13 +156,14 @@ def _sides(field: Field, layer: Subject, k: str, dys: Sequence[Array], rng: np.r
 
 def _seen(field: Field, layer: Subject, k: str, dys: Sequence[Array], rng: np.random.Generator, pairs: int,
           along: Array | None = None) -> tuple[list[Array], float]:
-    """Verified cotangents on either side of `pairs` random displacements, and their largest drift. `along`: where primal `k` moves above all."""
+    """Verified cotangents on either side of `pairs` random displacements, and their largest drift. `along`: where the primals move above all."""
     found, slack = [], 0.0
     for _ in range(pairs):
         u = {name: direction(rng, layer.primals[name]) for name in layer.differentiable}
         if along is not None:
-            u = {name: AIM * t for name, t in u.items()}
-            u[k] = u[k] + scale(layer.primals[k]) * along / np.max(np.abs(along))
+            most = np.max(np.abs(along))
+            u = {name: AIM * t for name, t in u.items()} | {name: AIM * u[name] + scale(layer.primals[name]) * part / most
+                                                            for name, part in _parts(layer, k, along).items()}
         for sign in (1.0, -1.0):
             limit, drift = _limit(field, layer, k, dys, u, sign, rng)
             found += [limit] if limit is not None else []
@@ -176,22 +178,23 @@ def _limit(field: Field, layer: Subject, k: str, dys: Sequence[Array], u: dict[s
     far, near = (_claim(layer, _moved(layer, u, t), k, dys) for t in (reach, reach / 2))
     if far is None or near is None or not _verified(field, layer, k, near, dys, _moved(field.subject, u, reach / 2), rng):
         return None, 0.0
-    far, near = (np.ravel(d).astype(np.float64) for d in (far, near))
     rounding = MARGIN * np.finfo(layer.primals[k].dtype).eps * float(np.max(np.abs(near), initial=0.0))
     return 2 * near - far, float(np.max(np.abs(near - far), initial=0.0)) + rounding
 
 
 def _verified(field: Field, layer: Subject, k: str, d: Array, dys: Sequence[Array], at: dict[str, Array], rng: np.random.Generator) -> bool:
     """Whether two short central differences there, which agree with each other, agree with ⟨d, v⟩."""
-    v = direction(rng, layer.primals[k])
+    v = {n: direction(rng, layer.primals[n]) for n in _names(layer, k)}
+    parts = _parts(layer, k, d)
     step = field.eps ** (1 / 4) / 50
     slopes = []
     for h in (step, 0.4 * step):
-        up, down = (field.subject.consume({n: np.add(x, t * v, dtype=x.dtype) if n == k else np.copy(x) for n, x in at.items()}) for t in (h, -h))
+        up, down = (field.subject.consume({n: np.add(x, t * v[n], dtype=x.dtype) if n in v else np.copy(x) for n, x in at.items()}) for t in (h, -h))
         slopes.append(sum(dot(dy, (a - b) / (2 * h)) for dy, a, b in zip(dys, up, down, strict=True)))
     size = max(float(np.max(np.abs(y), initial=0.0)) for y in field.ys) + abs(slopes[0]) * step
-    noise = MARGIN * (field.eps * size / step + abs(slopes[0] - slopes[1]) + np.finfo(layer.primals[k].dtype).eps * float(np.sum(np.abs(d * v))))
-    return bool(abs(slopes[1] - dot(d, v)) <= noise)
+    noise = MARGIN * (field.eps * size / step + abs(slopes[0] - slopes[1]) + np.finfo(layer.primals[k].dtype).eps *
+                      sum(float(np.sum(np.abs(parts[n] * v[n]))) for n in v))
+    return bool(abs(slopes[1] - sum(dot(parts[n], v[n]) for n in v)) <= noise)
 
 
 class Outside(NamedTuple):
@@ -200,10 +203,11 @@ class Outside(NamedTuple):
     along: Array
 
 
-def _outside(d: Array, sides: Array, slack: float, shape: tuple[int, ...], k: str) -> Outside | None:
-    """An entry of `d` beyond all sides, or a move in a direction in which all sides agree; None if there is neither."""
+def _outside(d: Array, sides: Array, slack: float, layer: Subject, k: str) -> Outside | None:
+    """An entry of primal `k` in `d` beyond all sides, or a move in a direction in which all sides agree; None if there is neither."""
+    shape, mine = layer.primals[k].shape, slice(0, layer.primals[k].size)
     low, high = sides.min(axis=0) - slack, sides.max(axis=0) + slack
-    beyond = np.maximum(low - d, d - high)
+    beyond = np.maximum(low - d, d - high)[mine]
     at = int(np.argmax(beyond))
     if beyond[at] > 0:
         index = ", ".join(map(str, np.unravel_index(at, shape)))
@@ -216,7 +220,7 @@ def _outside(d: Array, sides: Array, slack: float, shape: tuple[int, ...], k: st
     off = float(np.linalg.norm(rest))
     if off <= 4 * slack * np.sqrt(len(d)) + 1e-9 * np.linalg.norm(d):
         return None
-    return Outside(f"the claim for {k} is no mixture of its sides: off by {off:.3g} where they all agree", rest)
+    return Outside(f"the claim for {' and '.join(_names(layer, k))} is no mixture of its sides: off by {off:.3g} where they all agree", rest)
 
 
 def _less(a: Array, b: Array) -> Array:
@@ -237,7 +241,24 @@ def _moved(s: Subject, u: dict[str, Array], t: float) -> dict[str, Array]:
     return {k: np.add(x, t * u[k], dtype=x.dtype, casting="same_kind") if k in u else np.copy(x) for k, x in s.primals.items()}
 
 
+def _names(layer: Subject, k: str) -> tuple[str, ...]:
+    """Primal `k`, and all other inputs if it is the first of them: once is enough."""
+    inputs = [n for n in layer.inputs if n in layer.differentiable]
+    return tuple(inputs) if inputs[:1] == [k] else (k,)
+
+
+def _parts(layer: Subject, k: str, d: Array) -> dict[str, Array]:
+    """Cotangents that stand one behind the other, by primal's name."""
+    names = _names(layer, k)
+    ends = np.cumsum([layer.primals[n].size for n in names])
+    return {n: part.reshape(layer.primals[n].shape) for n, part in zip(names, np.split(d, ends[:-1]), strict=True)}
+
+
 def _claim(layer: Subject, primals: dict[str, Array], k: str, dys: Sequence[Array]) -> Array | None:
+    """The claim for primal `k`, and for those that are judged with it, one behind the other; None if one is missing, or not finite."""
     with np.errstate(all="ignore"):
-        d = layer.pullback(primals, dys).get(k)
-    return d if d is not None and np.shape(d) == np.shape(layer.primals[k]) and np.isfinite(d).all() else None
+        found = layer.pullback(primals, dys)
+    ds = [found.get(n) for n in _names(layer, k)]
+    if any(d is None or np.shape(d) != layer.primals[n].shape or not np.isfinite(d).all() for d, n in zip(ds, _names(layer, k), strict=True)):
+        return None
+    return np.concatenate([np.ravel(d).astype(np.float64) for d in ds if d is not None])

@@ -26,6 +26,7 @@ REACHES = (0.3, 3.0, 0.1) # of the widest step: further attempts, where a pass i
 PARTINGS = 6              # ways to part a direction in two, before its slope is taken for a derivative's
 ADDITIVE = 0.1            # of a discrepancy: what the parts may miss the whole by, and leave it an error
 NEARER = (1e-5, 1e-8)     # of the steps: where features may lie that the usual ones jump over
+LEFT_OUT = "output parts left out: a kink within the steps"
 KINKED = "every output is at a kink or outside the domain here"
 
 
@@ -278,7 +279,7 @@ class Trial:
 
     def line(self, k: str, found: Judgement, worst: Probed, readings: Sequence[Reading]) -> Evidence:
         m = worst.measured
-        notes = [f"{m.dropped} of {m.components} output parts left out: a kink within the steps"] * bool(m.dropped)
+        notes = [f"{m.dropped} of {m.components} {LEFT_OUT}"] * bool(m.dropped)
         notes += [f"{m.kinked} of {m.components} output parts left out: a kink at the point, or the domain's edge"] * bool(m.kinked)
         marks = ["vacuous"] * found.vacuous + ["twin"] * (self.field.subject is not self.subject)
         return Evidence(check="adjoint", primal=k, verdict=Verdict.PASS, measured=found.worst.residual, bound=found.worst.limit,

@@ -7,14 +7,15 @@ from functools import partial
 
 import numpy as np
 
-from ..answers import Answer, attempt, cotangent, forward, found, outputs, shuffled
+from ..answers import Answer, Question, attempt, cotangent, forward, found, outputs, shuffled
 from ..evidence import Evidence
 from ..inner import Array
 from ..rows import Rows
-from ..subjects import Subject
+from ..subjects import Subject, copied
 from . import check
 
 BORDERS = (127, 129, 255, 257, 511, 513, 1023, 1025)      # rows of the large batch: beside the sizes of blocks, index types and kernels
+UNLIKE = 0.1              # by what share a row may shrink, to be unlike its copies
 ROOM = 2 ** 16            # entries of the large batch's largest array
 
 
@@ -82,9 +83,24 @@ def _apart(rows: Rows, way: Way, how: str, parts: Sequence[Array]) -> Iterator[E
     if any(refused for _, refused in asked.values()) or attempt(lambda: whole.answer)[1]:
         return
     put = _together(rows, way, [asked[p.tobytes()][0] for p in parts], [way.weight(len(p), count) for p in parts])
-    if not list(whole.departures(put, [k for k in put if k.startswith("y")])):
+    if not list(whole.departures(put, [k for k in put if k.startswith("y")])) and (way is BESIDE or _holds(rows, way, parts)):
         rest = [k for k in put if not k.startswith("y")]
         yield found("batch", how, (f"taken apart, {w}" for w in whole.departures(put, rest, partial(_slack, rows, count))))
+
+
+def _holds(rows: Rows, way: Way, parts: Sequence[Array]) -> bool:
+    """Whether the outputs still make up those of all where every row is another: a mean over the rows that count is that of copies, however many do."""
+    s, rng, count = rows.subject, rows.subject.rng("holds"), sum(map(len, parts))
+    moved = [{k: _unlike(rng, x[p]) if k in rows.split else x for k, x in rows.whole.primals.items()} for p in parts]
+    all_ = Question(s, {k: np.concatenate([m[k] for m in moved]) if k in rows.split else x for k, x in rows.whole.primals.items()}, rows.whole.dys)
+    alone, refused = [outputs(forward(s, s.tape(), copied(m))) for m in moved], attempt(lambda: all_.answer)[1]
+    put = {k: way.join([np.asarray(way.weight(len(p), count) * a[k], a[k].dtype) for a, p in zip(alone, parts, strict=True)]) for k in alone[0]}
+    return not refused and not list(all_.departures(put, put))
+
+
+def _unlike(rng: np.random.Generator, x: Array) -> Array:
+    """Every row scaled by a number of its own."""
+    return np.asarray(x * (1 - UNLIKE * rng.random((len(x), *(1,) * (x.ndim - 1)))), x.dtype) if x.dtype.kind in "fc" else x
 
 
 def _together(rows: Rows, way: Way, answers: Sequence[Answer], weights: Sequence[float]) -> Answer:

@@ -14,6 +14,7 @@ from ..evidence import Evidence
 from ..inner import Array
 from ..subjects import Arrays, Subject
 from . import check
+from .values import somewhere
 
 FREED = 8                 # arrays of each size that are filled and freed: allocators keep a few of a size for the next request
 LARGEST = 80_000          # bytes; larger blocks go back to the system and come back as zeros
@@ -25,22 +26,28 @@ def seed(s: Subject) -> Iterator[Evidence]:
 
     `np.empty` and `np.empty_like` give arrays of NaN, or of the largest integer, while the layer runs, and blocks of the
     sizes that it needs are filled with NaN and freed before. A layer that promises the contract draws its noise before
-    forward and is handed it: it may not draw from a global generator.
+    forward and is handed it: it may not draw from a global generator. Fresh memory is asked for at the point, and once more
+    with special values: some entries are left unwritten only where something is zero, or masked.
     Cannot see: memory that C code allocates by itself, an `empty` that was imported by name, a race.
     How to fix: `np.zeros`, or write every entry, the ragged tail included; keep forward's mask for backward.
     """
-    plain = Question.at(s, "seed")
-    with fresh(0.0, plain.primals):                        # the reference: recycled memory may hold NaN already, and no difference would show
-        known = plain.answer
-    with fresh(np.nan, plain.primals, known), filled_tensors():
-        answer, raised = attempt(plain.ask)
-    yield found("seed", "fresh memory", [f"with NaN in fresh memory it raises {raised}"] if raised else
-                (f"with NaN in fresh memory {w}" for w in plain.departures(answer)))
+    wrong = [w for there in filter(None, (s, somewhere(s, "seed"))) for w in _filled_in(Question.at(there, "seed"))]
+    yield found("seed", "fresh memory", [f"with NaN in fresh memory {w}" for w in wrong])
     if s.facts.contract:
+        plain = Question.at(s, "seed")
         with elsewhere():
             answer = plain.ask()
         wrong = [k for k, a in plain.answer.items() if k not in answer or not plain.near(k, answer[k])]      # what draws has no rounding to measure
         yield found("seed", "global generators", (f"{k} is another when the global generators stand elsewhere" for k in wrong))
+
+
+def _filled_in(plain: Question) -> Iterator[str]:
+    """What departs, or is raised, when fresh memory holds NaN instead of zeros."""
+    with fresh(0.0, plain.primals):                        # the reference: recycled memory may hold NaN already, and no difference would show
+        known = plain.answer
+    with fresh(np.nan, plain.primals, known), filled_tensors():
+        answer, raised = attempt(plain.ask)
+    yield from [f"it raises {raised}"] if raised else plain.departures(answer)
 
 
 @contextmanager
@@ -50,10 +57,15 @@ def fresh(value: float, *like: Arrays) -> Iterator[None]:
     try:
         vars(np).update({name: _filled(make, value) for name, make in kept.items()})
         for x in (x for arrays in like for x in arrays.values() if x.nbytes <= LARGEST):
-            _ = [np.full(x.nbytes // 8 + 1, value) for _ in range(FREED)]
+            _freed(x.nbytes, value)
         yield
     finally:
         vars(np).update(kept)
+
+
+def _freed(size: int, value: float) -> None:
+    """Blocks of so many bytes, filled and given back: of exactly that size, by which NumPy keeps the small ones; all bits set is NaN in every precision."""
+    _ = [np.full(size, 255 * np.isnan(value), np.uint8) for _ in range(FREED)]
 
 
 @contextmanager

@@ -17,16 +17,18 @@ from ..probes import MARGIN, Field, Probe
 from ..subjects import Arrays, Subject
 from ..ties import at_ties
 from . import check
-from .adjoint import Trial
+from .adjoint import LEFT_OUT, Trial
 
 MEASURED = 3              # recipes whose derivative is measured at a point; for all others the claims must be finite
 TOGETHER = 0.5            # how often all inputs are special at once; otherwise it is one of them, and always one parameter
 OWN = ("a few zeros", "zeros alone", "one value throughout", "a scale of 1e-8")          # what a parameter takes
 SHARE = 0.25              # of the entries that become special, where not all do
+ROUND = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 6.0, 10.0, 20.0)       # where people put thresholds; the options of the layer are others
 LEVELS = (1.0, 30.0, 90.0, 800.0) # where clipping and series begin, beyond the precision of a sigmoid, of exp in float32, of exp in float64
 ROUGHER = 30.0            # times the relative noise of the values at the ordinary point
 TIED = ("repeated values", "one value throughout")      # where a declared way to break ties shows
 FINE = 1e-6               # of the steps: a failure must be seen on these as well
+FINER = (1e-4, 1e-6)      # of the steps: where a slope that bends at the point is straight enough
 DIRECTIONS = 4            # in which a function is looked at before a claim that is not finite is called wrong
 STEPS = (1e-5, 1e-7)      # at which a function is finite around a point, and its slopes agree in size, if it is Lipschitz there
 STEEPER = 3.0             # factor by which slopes at the smaller step may exceed those at the larger
@@ -36,7 +38,7 @@ Recipe = Callable[[np.random.Generator, Array], Array]
 
 @check("gradient", since="0.1.0", applies=lambda s: any(s.primals[k].dtype.kind in "fiu" for k in s.inputs or s.differentiable))
 def values(s: Subject) -> Iterator[Evidence]:
-    """At zeros, ties, ±1, ±30, ±90, ±800, subnormals, scales of 1e±8 and heavy tails: ⟨dy, J v⟩ = ⟨J′dy, v⟩, and finite where f is.
+    """At zeros, ties, thresholds, ±1, ±30, ±90, ±800, subnormals, scales of 1e±8, heavy tails: ⟨dy, J v⟩ = ⟨J′dy, v⟩, and finite where f is.
 
     Inputs, all or one of them, take a few special entries among ordinary ones, or special ones only; integers take repeated
     values; a parameter takes zeros, one value throughout and a small scale. Signs, ranges and indicators of the point's own
@@ -67,9 +69,18 @@ def values(s: Subject) -> Iterator[Evidence]:
 def _recipes(s: Subject) -> list[tuple[str, Recipe, Sequence[str]]]:
     """Every recipe in random order, with the arrays of which all, or one, may take it."""
     own = [k for k in s.differentiable if k not in s.inputs] if s.inputs else []
-    listed: list[tuple[str, Recipe, Sequence[str]]] = [(name, recipe, s.inputs or s.differentiable) for name, recipe in RECIPES.items()]
+    options = [float(v) for v in s.point.options.values() if isinstance(v, int | float) and v]
+    known = {**RECIPES, "a few thresholds": _few(_among([*ROUND, *map(abs, options)]))}
+    listed: list[tuple[str, Recipe, Sequence[str]]] = [(name, recipe, s.inputs or s.differentiable) for name, recipe in known.items()]
     listed += [(f"{name} in a parameter", RECIPES[name], own) for name in OWN if own]
     return [listed[i] for i in s.rng("values").permutation(len(listed))]
+
+
+def somewhere(s: Subject, label: str) -> Subject | None:
+    """The subject with values of one recipe, for another check to ask its question there; None where it is none of its own."""
+    rng = s.rng(label, "somewhere")
+    _, recipe, among = (listed := _recipes(s))[int(rng.integers(len(listed)))]
+    return _special(s, recipe, among, rng)
 
 
 def _special(s: Subject, recipe: Recipe, among: Sequence[str], rng: np.random.Generator) -> Subject | None:
@@ -95,15 +106,29 @@ def _measured(s: Subject, usual: Subject, ordinary: float) -> Iterator[Evidence]
         unsure = e.verdict is Verdict.FAIL and "subgradient" not in e.marks and (
             e.measured <= rounding or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal)
             or trial.field.precision > ROUGHER * Trial(usual).field.precision)
-        yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, near overflow, or with features finer than the steps") if unsure else e
+        yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, near overflow, or with features finer than the steps") if unsure else (
+            _left_out(trial, e, usual) if e.verdict is Verdict.PASS and any(LEFT_OUT in n for n in e.notes) else e)
 
 
-def _finely(trial: Trial, k: str) -> bool:
+def _left_out(trial: Trial, e: Evidence, usual: Subject) -> Evidence:
+    """The evidence, or a failure that only far smaller steps show: the slope bends at the point, where steps of the usual size say little.
+
+    Not where values are rougher than their dtype, here or at the ordinary point: so small steps may stay on one stair.
+    """
+    smooth = all(f.precision <= f.eps for f in (trial.field, Trial(usual).field)) and not trial.probed("left out", [e.primal]).measured.kinked
+    if not smooth or not all(_finely(trial, e.primal, step) for step in FINER) or not _lipschitz(trial.subject, trial.field):
+        return e
+    reason = f"on {FINER[0]:g} of the usual steps the function has another slope than is claimed for {e.primal}"
+    return changed(e, verdict=Verdict.FAIL, measured=inf, reason=reason)
+
+
+def _finely(trial: Trial, k: str, step: float = FINE) -> bool:
     """Whether primal `k` fails on far smaller steps as well."""
     rng = trial.subject.rng("finely", k)
     probe = trial.field.probe(rng, [k])
-    m = trial.field.measure(Probe({k: FINE * probe.v[k]}, probe.dy), rng)
-    return judge([trial.reading(k, trial.heard(m, trial.claims(m.probe.dy)))]).verdict is Verdict.FAIL
+    m = replace(trial.field, zoom=step).measure(Probe({k: step * probe.v[k]}, probe.dy), rng)
+    p = trial.heard(m, trial.claims(m.probe.dy))
+    return judge([trial.reading(k, p)]).verdict is Verdict.FAIL and judge([trial.reading(k, p, trial.spread(k, p))]).verdict is Verdict.FAIL
 
 
 def _size(s: Subject) -> float:
@@ -123,20 +148,24 @@ def _finite(s: Subject) -> Iterator[Evidence]:
     """A claim that is not finite is wrong where the function is finite and Lipschitz all around."""
     answer, raised = attempt(Question.at(s, "values").ask)
     bad = {k: d for k in s.differentiable if (d := answer.get(cotangent(k))) is not None and not np.isfinite(d).all()}
-    if raised or not bad or not _lipschitz(s, Trial(s).field):
+    if raised or not bad:
         return
+    field = Trial(s).field
+    whole = _lipschitz(s, field)
     for k, d in bad.items():
+        if not whole and not _lipschitz(s, field, [k]):      # beside others that stay at the edge of their domain it may be smooth
+            continue
         at = tuple(map(int, np.argwhere(~np.isfinite(d))[0]))
         yield Evidence(check="values", primal=k, verdict=Verdict.FAIL, measured=inf,
                        reason=f"the cotangent of {k}[{', '.join(map(str, at))}] is {d[at]}; the function is finite and Lipschitz around")
 
 
-def _lipschitz(s: Subject, field: Field) -> bool:
+def _lipschitz(s: Subject, field: Field, names: Sequence[str] | None = None) -> bool:
     """Whether the function is finite on both sides in several directions, no steeper from nearer, and it and its slope are far from overflow."""
     rng = field.subject.rng("Lipschitz")
     most = float(np.sqrt(np.finfo(s.point.dtype).max))
     for _ in range(DIRECTIONS):
-        v = field.probe(rng).v
+        v = field.probe(rng, names).v
         with np.errstate(all="ignore"):
             slopes = np.array([[_distance(field.outputs(v, sign * h), field.ys) / h for h in STEPS] for sign in (1, -1)])
         least = min((float(np.min(np.abs(t), initial=1.0)) for t in v.values()), default=1.0)      # an entry of 1e-309 makes 1 / x infinite
@@ -172,7 +201,11 @@ def _real(value: Recipe) -> Recipe:
 
 
 def _at(level: float) -> Recipe:
-    return _real(lambda rng, x: rng.choice([-level, level], x.shape))
+    return _among([level])
+
+
+def _among(levels: Sequence[float]) -> Recipe:
+    return _real(lambda rng, x: rng.choice([*levels, *(-level for level in levels)], x.shape))
 
 
 def _times(factor: float) -> Recipe:
@@ -189,6 +222,7 @@ RECIPES: dict[str, Recipe] = {
     "a few subnormal numbers": _few(_real(lambda rng, x: rng.choice([-1, 1], x.shape) * np.finfo(x.dtype).tiny / 8)),
     "a scale of 1e8": _times(1e8),
     "a scale of 1e-8": _times(1e-8),
+    "entries in order": lambda rng, x: np.sort(x, int(rng.integers(x.ndim))) if x.ndim else x,
     "heavy tails": _real(lambda rng, x: x * np.clip(np.abs(rng.standard_cauchy(x.shape)), 0.01, 1e4)),
 }
 
