@@ -45,7 +45,7 @@ def told(case: CaseReport) -> str:
 
 
 def _entry(primal: str, e: Entry) -> str:
-    ratio = f" (ratio {e.claimed / e.numeric:.4g})" if e.numeric else ""
+    ratio = f" (ratio {e.claimed / e.numeric + 0.0:.4g})" if e.numeric else ""
     return f"{primal}[{', '.join(map(str, e.index))}]: claimed {e.claimed:.9g}, numeric {e.numeric:.9g} ± {e.bound:.0e}{ratio}"
 
 

@@ -59,7 +59,7 @@ def simpler(case: Case, point: Point) -> SearchStrategy[Point]:
     @st.composite
     def draw_simpler(draw: DrawFn) -> Point:
         options = {k: draw(st.sampled_from(_up_to(case.family.domains[k], v))) for k, v in point.options.items()}
-        sizes = {axis: draw(_smaller(n)) for axis, n in point.sizes.items()}
+        sizes = {axis: draw(_smaller(n, case.sizes.get(axis, (1, n))[0])) for axis, n in point.sizes.items()}
         inputs = draw(st.integers(1, point.inputs)) if point.inputs else 0
         dtype = draw(st.sampled_from(list(dict.fromkeys([Point().dtype, point.dtype]))))
         train = draw(st.sampled_from(_up_to(case.family.modes, point.train)))
@@ -158,10 +158,10 @@ def _many(rng: np.random.Generator) -> tuple[int, ...]:
     return tuple(int(n) for n in rng.choice(SIZES[:4], rng.integers(0, REST + 1)))
 
 
-def _smaller(n: Any) -> SearchStrategy[Any]:
+def _smaller(n: Any, least: int = 1) -> SearchStrategy[Any]:
     from hypothesis import strategies as st
     if isinstance(n, int):
-        return st.integers(min(1, n), n)
+        return st.integers(min(least, n), n)
     return st.lists(st.integers(1, max(n, default=1)), max_size=len(n)).map(tuple)
 
 

@@ -167,8 +167,11 @@ def _reordered(p: Picture, k: str) -> Iterator[Guess]:
         yield from ((f"shifted by {s:+d} along {name}", np.roll(t, s, a)) for s in (1, -1))
         for s, fill in ((1, 0), (-1, -1)):
             moved = np.roll(t, s, a)
-            moved[(slice(None),) * a + (fill,)] = 0
-            yield f"shifted by {s:+d} along {name}, with zeros moved in", moved
+            at = (slice(None),) * a + (fill,)
+            for said, new in {"zeros": 0, "other values": p.claim(k)[at]}.items():
+                moved[at] = new
+                if not _same(np.delete(moved, fill, a), np.delete(t, fill, a)):        # or nothing but the border is known to be wrong
+                    yield f"shifted by {s:+d} along {name}, with {said} moved in", moved.copy()
 
 
 def _another(p: Picture, k: str) -> Iterator[Guess]:
@@ -249,6 +252,21 @@ def _matching(p: Picture, k: str, own: Array, there: Array, a: int, b: int, name
     for said, relation in MATCHES.items():
         mask = relation(there.reshape(-1, *[1] * p.x[k].ndim), here[None])
         yield f"outputs of {said.format(name)} alone", p.true[k] - np.sum(np.where(mask, 0, p.part[k][own]), axis=0)
+
+
+def _overwritten(p: Picture, k: str) -> Iterator[Guess]:
+    """Of the contributions along one axis of an output, or two, to each entry the last alone, or the first."""
+    start = 0
+    for i, shape in enumerate(p.shapes):
+        size, names = int(np.prod(shape)), p.axes[str(i or "")]
+        parts, start = p.part[k][start:start + size].reshape(*shape, *p.x[k].shape), start + size
+        for axes in (c for r in (1, 2) for c in combinations([a for a, n in enumerate(shape) if n > 1], r)):
+            rest = tuple(b for b in range(len(shape)) if b not in axes)
+            each = parts.sum(rest).reshape(-1, *p.x[k].shape)
+            said = " and ".join(names[a] for a in axes)
+            for words, order in (("last", each[::-1]), ("first", each)):
+                at = np.argmax(np.abs(order) > 1e-9 * np.max(np.abs(order), initial=0.0), axis=0)
+                yield f"the {words} {said} that it has a part in", p.true[k] - each.sum(0) + np.take_along_axis(order, at[None], 0)[0]
 
 
 def _spread_sum(p: Picture, k: str) -> Iterator[Guess]:
@@ -403,6 +421,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("summed", _spread_sum, "{d} is {how}", "a sum over an axis that is the array's own"),
     Hypothesis("upstream", _upstream, "{d} is what it would be if the upstream were {how}", "the upstream is not used as it comes"),
     Hypothesis("partial", _partial, "{d} is what comes from {how}", "a loop or a slice that leaves something out, or a link that is not followed"),
+    Hypothesis("overwritten", _overwritten, "every entry of {d} is what comes from {how}, alone", "= where += is meant: entries are written over"),
     Hypothesis("own factor", _factor, "{d} is the true value × {how}", "", 4, OWN),
     Hypothesis("the upstream itself", _itself, "{d} is the upstream itself", "the local derivative is missing"),
     Hypothesis("slope", _slope, "in {d} {how}", "the activation's derivative"),

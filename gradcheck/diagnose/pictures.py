@@ -17,7 +17,8 @@ from ..subjects import Subject
 
 CALLS = 16                # forwards of one difference ladder
 SMALL = 200               # entries of a case that are measured one by one, at 16 forwards each
-SECONDS = 10.0            # that a picture may take
+SECONDS = 10.0            # that a picture may take …
+TIMED = 3                 # … by the first of so many calls that is fast enough: on a busy machine one alone may have to wait
 CELLS = 200_000           # entries × outputs that are kept
 FITS = 0.01               # of the discrepancy: what a pattern may leave unexplained
 
@@ -105,8 +106,7 @@ def picture(field: Field, claims: Claims, rng: np.random.Generator) -> Picture |
     entries, outputs = sum(s.primals[k].size for k in names), sum(y.size for y in field.ys)
     if not 0 < entries <= SMALL or entries * outputs > CELLS or outputs > CELLS // 50:
         return None
-    began, _ = perf_counter(), s(s.primals)
-    if CALLS * entries * (perf_counter() - began) > SECONDS:
+    if all(CALLS * entries * _seconds(s) > SECONDS for _ in range(TIMED)):
         return None
     dys = upstream(rng, field.ys)
     flat = np.concatenate([dy.ravel() for dy in dys])
@@ -127,6 +127,12 @@ def picture(field: Field, claims: Claims, rng: np.random.Generator) -> Picture |
 
     return Picture(s.primals, {k: mine.get(k) for k in names}, part, true, bound, flat * kept, np.concatenate([y.ravel() for y in field.ys]),
                    tuple(y.shape for y in field.ys), axes_of(s, field.ys), s.point.sizes, before)
+
+
+def _seconds(s: Subject) -> float:
+    """What one forward takes."""
+    began, _ = perf_counter(), s(s.primals)
+    return perf_counter() - began
 
 
 def _ladders(field: Field, k: str, dys: Sequence[Array], rng: np.random.Generator) -> Iterator[tuple[differences.Ladder, float]]:
