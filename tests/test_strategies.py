@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gradcheck
+from gradcheck.checks import CHECKS
 from gradcheck.evidence import Point
 from gradcheck.strategies import points, smallest
 from gradcheck.subjects import Case
@@ -85,6 +86,19 @@ def test_a_plan_depends_on_nothing_but_its_case_and_seed() -> None:
 def test_declared_sizes_are_kept_to() -> None:
     case = gradcheck.case(Windows, "n t", sizes={"n": (2, 4), "t": (5, 40)})
     assert {p.sizes["n"] for p in plan(case)} <= {2, 3, 4} and all(5 <= p.sizes["t"] <= 40 for p in plan(case))
+
+
+@pytest.mark.parametrize("text", ["n d", "n d > 0", "n d in [0,1)"])
+def test_every_other_number_has_all_its_digits(text: str) -> None:
+    """A cast of what is read to float32, or to float16, changes nothing in short ones."""
+    s = gradcheck.subject(lambda p: 2 * p["x"], lambda p, dy: {"x": 2 * dy}, x=text)
+    x = s.at(sizes={"n": 4, "d": 5}).primals["x"].ravel()
+    assert (x[::2].astype(np.float32) == x[::2]).all() and (x[1::2].astype(np.float32) != x[1::2]).all()
+
+
+def test_what_is_kept_in_a_narrower_type_is_seen() -> None:
+    s = gradcheck.subject(lambda p: p["x"] @ p["W"], lambda p, dy: {"x": dy @ p["W"].astype("float32").T.astype(float), "W": p["x"].T @ dy}, x="n d", W="d k")
+    assert {e.primal: str(e.verdict) for e in CHECKS["adjoint"].run(s)} == {"x": "fail", "W": "pass"}
 
 
 def test_an_empty_batch_is_asked_for_where_it_is_legal() -> None:

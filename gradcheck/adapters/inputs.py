@@ -15,15 +15,22 @@ from ..law import Domain, Law, Shape, Side
 from ..subjects import generator
 
 Array = np.ndarray
-GRID = 10                 # binary digits kept in a drawn value: what is added to it by a difference step is then exact
+GRID = 10                 # binary digits kept in every other drawn value, which is then short to read; the rest keep all of theirs
 DRAWS = 10                # of a strategy, the last of which is used
 FIRST_SIZE = 3            # of the first axis where a point names no sizes; the next ones are larger, so that a transpose shows
 
 
 def coarse(x: Array) -> Array:
-    """`x` rounded to `GRID` binary digits, each entry by its own exponent."""
+    """`x`, every other entry rounded to `GRID` binary digits by its own exponent."""
     mantissa, exponent = np.frexp(x)
-    return np.asarray(np.ldexp(np.round(np.ldexp(mantissa, GRID)), exponent - GRID))
+    return _mixed(np.ldexp(np.round(np.ldexp(mantissa, GRID)), exponent - GRID), x)
+
+
+def _mixed(short: Array, whole: Array) -> Array:
+    """Every other entry with all its digits: in numbers that are short a cast to a narrower type changes nothing."""
+    x = np.array(short)
+    x.flat[1::2] = np.asarray(whole).flat[1::2]
+    return x
 
 
 def sample(domain: Domain, shape: Shape, rng: np.random.Generator) -> Array:
@@ -36,7 +43,8 @@ def sample(domain: Domain, shape: Shape, rng: np.random.Generator) -> Array:
         return rng.integers(low, high, shape, endpoint=True)
     x = coarse(rng.standard_normal(shape))
     if math.isfinite(domain.low) and math.isfinite(domain.high):
-        return np.asarray(domain.low + (domain.high - domain.low) * rng.integers(1, 2 ** GRID, shape) / 2 ** GRID)
+        share = rng.uniform(1, 2 ** GRID, shape)
+        return np.asarray(domain.low + (domain.high - domain.low) * _mixed(np.floor(share), share) / 2 ** GRID)
     if math.isfinite(domain.low):
         return np.asarray(domain.low + np.abs(x) + 2.0 ** -GRID)
     return np.asarray(domain.high - np.abs(x) - 2.0 ** -GRID) if math.isfinite(domain.high) else x

@@ -220,7 +220,7 @@ def _fields(factory: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _typed(x: Array, dtype: str) -> Array:
-    """Real entries as coarse binary fractions, so that the same point exists in float32; integers as they are."""
+    """Real entries in this dtype, every other one short to read; integers as they are."""
     return coarse(x).astype(dtype) if x.dtype.kind == "f" else x
 
 
