@@ -11,6 +11,7 @@ from .evidence import CaseReport, Entry, Failure, Point, Report, Row, Verdict
 from .report.words import sentence
 
 LINES, COLUMNS = 25, 100
+NEAR = 5e-4               # from 1: a ratio whose four digits would be 1.000
 
 
 def repeat_line(target: str, name: str, check: str, point: Point) -> str:
@@ -45,8 +46,14 @@ def told(case: CaseReport) -> str:
 
 
 def _entry(primal: str, e: Entry) -> str:
-    ratio = f" (ratio {e.claimed / e.numeric + 0.0:.4g})" if e.numeric else ""
+    ratio = f" (ratio {_ratio(e.claimed / e.numeric)})" if e.numeric else ""
     return f"{primal}[{', '.join(map(str, e.index))}]: claimed {e.claimed:.9g}, numeric {e.numeric:.9g} ± {e.bound:.0e}{ratio}"
+
+
+def _ratio(r: float) -> str:
+    """Four digits, or how far it is from 1."""
+    near = abs(r - 1)
+    return f"1 {'+' if r > 1 else '−'} {near:.1e}" if 0 < near < NEAR else f"{r + 0.0:.4g}"
 
 
 def _wrapped(label: str, text: str, most: int) -> list[str]:

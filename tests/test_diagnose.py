@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import gradcheck
+from gradcheck import messages
 from gradcheck.checks import CHECKS
 from gradcheck.checks.adjoint import Trial
-from gradcheck.diagnose import HYPOTHESES, UNRECOGNISED, regions
+from gradcheck.diagnose import HYPOTHESES, UNRECOGNISED, pictures, regions
 from gradcheck.evidence import Evidence, Point, Verdict
 from gradcheck.messages import COLUMNS, LINES
 from gradcheck.strategies import points, smallest
@@ -73,6 +74,38 @@ def test_wild_defects_are_called_by_their_names(name):
 def test_what_fits_nothing_is_called_so():
     s = gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": dy * np.cos(p["x"]) + 0.1 * dy ** 2 * p["x"] ** 3}, x="n d")
     assert "not recognised: none of" in failing(s, "x").diagnosis
+
+
+def test_what_is_written_over_is_told_from_what_is_added():
+    """Repeated indices, and overlapping windows along one axis and along two."""
+    table, at = np.arange(15.0).reshape(5, 3) / 7, np.array([0, 3, 1, 3, 0])
+
+    def last(p, dy):
+        d = np.zeros_like(p["E"])
+        d[at] = dy
+        return {"E": d}
+    assert "every entry of dE has the share of the last axis 0 alone" in failing(
+        gradcheck.subject(lambda p: p["E"][at], last, E=table), "E").diagnosis
+
+    def windows(x):
+        return np.lib.stride_tricks.sliding_window_view(x, (2, 2)).sum((2, 3))
+
+    def once(p, dy):
+        d = np.zeros_like(p["x"])
+        for i, j in np.ndindex(dy.shape):
+            d[i:i + 2, j:j + 2] = dy[i, j]
+        return {"x": d}
+    assert "every entry of dx has the share of the last axis 0 and axis 1 alone" in failing(gradcheck.subject(lambda p: windows(p["x"]), once, x="rows cols"), "x").diagnosis
+
+
+def test_a_border_cropped_at_one_side_is_a_shift():
+    def crop(p, dy):
+        d = np.zeros((len(dy), dy.shape[1] + 2))
+        for i, w in enumerate((1.0, 2.0, -0.5)):
+            d[:, i:i + dy.shape[1]] += w * dy
+        return {"x": d[:, :dy.shape[1]]}
+    f = lambda p: sum(w * np.pad(p["x"], ((0, 0), (1, 1)))[:, i:i + p["x"].shape[1]] for i, w in enumerate((1.0, 2.0, -0.5)))
+    assert "shifted by +1 along d, with other values moved in" in failing(gradcheck.subject(f, crop, x="n d"), "x").diagnosis
 
 
 def test_every_hypothesis_has_a_name_of_its_own_and_says_something():
@@ -134,6 +167,18 @@ def test_a_factor_of_all_entries_of_a_large_array_is_recognised():
     assert "dw is the true value × 0.5" in failing(large(lambda d: 0.5 * d), "w").diagnosis
 
 
+def test_a_forward_that_had_to_wait_once_is_no_slow_one(monkeypatch):
+    s = gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": 2 * dy * np.cos(p["x"])}, x="n d")
+    waits = iter([100.0, 100.0, 1e-6] * 9)
+    monkeypatch.setattr(pictures, "_seconds", lambda s: next(waits))
+    assert "dx is the true value × 2" in failing(s, "x").diagnosis
+
+
+def test_a_ratio_beside_1_says_how_far_from_it():
+    said = [messages._ratio(r) for r in (0.5, 1 + 1e-6, 1 - 3e-5, -0.0, 1.0)]
+    assert said == ["0.5", "1 + 1.0e-06", "1 − 3.0e-05", "0", "1"]
+
+
 # shrinking -----------------------------------------------------------------------------------------------------------------------
 
 def test_the_smallest_case_is_simple_in_every_respect():
@@ -143,6 +188,11 @@ def test_the_smallest_case_is_simple_in_every_respect():
     least = smallest(case, start, lambda p: True)
     assert least.dtype == "float64" and least.train and set(least.sizes.values()) == {1}
     assert all(case.family.domains[k].index(v) == 0 for k, v in least.options.items())
+
+
+def test_the_smallest_case_keeps_to_the_sizes_declared():
+    case = gradcheck.case(failures.Stale, "n d", sizes={"d": (3, 9)})
+    assert smallest(case, points(case, 3, 0)[0], lambda p: True).sizes == {"n": 1, "d": 3}
 
 
 def test_what_fails_in_one_dtype_only_keeps_it():

@@ -256,7 +256,7 @@ def _matching(p: Picture, k: str, own: Array, there: Array, a: int, b: int, name
 
 def _overwritten(p: Picture, k: str) -> Iterator[Guess]:
     """Of the contributions along one axis of an output, or two, to each entry the last alone, or the first."""
-    start = 0
+    start, seen = 0, [p.true[k]]
     for i, shape in enumerate(p.shapes):
         size, names = int(np.prod(shape)), p.axes[str(i or "")]
         parts, start = p.part[k][start:start + size].reshape(*shape, *p.x[k].shape), start + size
@@ -266,7 +266,10 @@ def _overwritten(p: Picture, k: str) -> Iterator[Guess]:
             said = " and ".join(names[a] for a in axes)
             for words, order in (("last", each[::-1]), ("first", each)):
                 at = np.argmax(np.abs(order) > 1e-9 * np.max(np.abs(order), initial=0.0), axis=0)
-                yield f"the {words} {said} that it has a part in", p.true[k] - each.sum(0) + np.take_along_axis(order, at[None], 0)[0]
+                alone = p.true[k] - each.sum(0) + np.take_along_axis(order, at[None], 0)[0]
+                if not any(_same(alone, other) for other in seen):                     # two axes tell more than one, or nothing
+                    seen.append(alone)
+                    yield f"the share of the {words} {said}", alone
 
 
 def _spread_sum(p: Picture, k: str) -> Iterator[Guess]:
@@ -421,7 +424,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("summed", _spread_sum, "{d} is {how}", "a sum over an axis that is the array's own"),
     Hypothesis("upstream", _upstream, "{d} is what it would be if the upstream were {how}", "the upstream is not used as it comes"),
     Hypothesis("partial", _partial, "{d} is what comes from {how}", "a loop or a slice that leaves something out, or a link that is not followed"),
-    Hypothesis("overwritten", _overwritten, "every entry of {d} is what comes from {how}, alone", "= where += is meant: entries are written over"),
+    Hypothesis("overwritten", _overwritten, "every entry of {d} has {how} alone", "= where += is meant"),
     Hypothesis("own factor", _factor, "{d} is the true value × {how}", "", 4, OWN),
     Hypothesis("the upstream itself", _itself, "{d} is the upstream itself", "the local derivative is missing"),
     Hypothesis("slope", _slope, "in {d} {how}", "the activation's derivative"),
