@@ -28,6 +28,7 @@ from .gather import LOW_PRECISION as LOW_PRECISION
 from .gather import Seen, Tally, failing, joined, row_of, simplest, tallied
 from .messages import failure_text, repeat_line
 from .report.codec import builtins
+from .settings import meant
 from .strategies import TRIAL, points, smallest
 from .subjects import Case, Counter, Subject, seed_of
 from .workers import Answer, Crash, Journal, Refused, Work, completed
@@ -92,7 +93,7 @@ def select(names: Sequence[str] | None, ignore: Sequence[str] = ()) -> Iterator[
     """The checks to run, in the battery's order. Errors: ValueError names the unknown one and the nearest known."""
     for name in (*(names or ()), *ignore):
         if name not in CHECKS:
-            raise ValueError(f"there is no check {name!r}; the checks are {', '.join(CHECKS)}")
+            raise ValueError(f"there is no check {name!r}{meant(name, CHECKS)}; the checks are {', '.join(CHECKS)}")
     yield from (c.name for c in CHECKS.values() if (c.default if names is None else c.name in names) and c.name not in ignore)
 
 
@@ -127,7 +128,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
-            raise ValueError(f"there is no profile {self.profile!r}; the profiles are {', '.join(PROFILES)}")
+            raise ValueError(f"there is no profile {self.profile!r}{meant(self.profile, PROFILES)}; the profiles are {', '.join(PROFILES)}")
 
     def points(self, case: Case) -> list[Point]:
         if self.at is not None:

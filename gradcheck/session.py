@@ -252,7 +252,7 @@ class Recorder:
         """Errors: ValueError for a suffix that no report has, or a baseline that is none; OSError where it cannot be read."""
         paths, baseline = config.getoption("gradcheck_report"), config.getoption("gradcheck_baseline")
         for path in paths:
-            report.writer(path)
+            report.writable(path)
         return cls(plan, command_of(config.invocation_params.args), paths, report.load(baseline) if baseline else None)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -267,8 +267,12 @@ class Recorder:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         result = self.report()
         for path in self.paths:
-            report.save(result, path, compare=self.baseline)
-            self.said.append(f"wrote {path}")
+            try:
+                report.save(result, path, compare=self.baseline)
+                self.said.append(f"wrote {path}")
+            except OSError as error:
+                self.said.append(f"cannot write {path}: {error.strerror}")
+                session.exitstatus = session.exitstatus or pytest.ExitCode.USAGE_ERROR
         changes = report.diff(self.baseline, result) if self.baseline else None
         if changes and changes.regressions():
             self.said[:0] = str(changes).splitlines()

@@ -70,7 +70,7 @@ def parsed(table: Any, where: str) -> Settings:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """`, did you mean 'seed'?` where a known word is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word, list(known), n=1) or difflib.get_close_matches(word.casefold(), list(known), n=1)
     return f", did you mean {near[0]!r}?" if near else ""
 
 

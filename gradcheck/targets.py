@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -19,6 +20,9 @@ from .evidence import NotChecked
 from .subjects import Case
 
 _TARGET = re.compile(r"(.*?\.py|[^:]*)(?::(.*))?", re.DOTALL)       # a case's name may hold anything, a colon too
+
+
+EMPTY = "nothing in it is a case, or a class with forward and backward"
 
 
 class TargetError(ValueError):
@@ -44,7 +48,7 @@ def find(target: str) -> Found:
     module = _loaded(place)
     cases, unseen = _cases(module, place)
     if not name:
-        return Found(tuple(cases), tuple(unseen))
+        return Found(tuple(cases), tuple(unseen) if cases or unseen else (NotChecked(place, EMPTY),))
     chosen = tuple(c for c in cases if c.name == name) or tuple(_named(module, place, name))
     if not chosen:
         raise TargetError(f"{place} has no case or layer {name!r}; it has {', '.join(c.name for c in cases) or 'none'}")
@@ -58,6 +62,9 @@ def _split(target: str) -> tuple[str, str]:
 
 def _loaded(place: str) -> ModuleType:
     path = Path(place)
+    if path.is_dir() and (os.sep in place or not (path / "__init__.py").is_file()):
+        dotted = ".".join(p for p in path.parts if p.isidentifier()) or "pkg"
+        raise TargetError(f"{place} is a folder; a target is a file, or a module by its name: {dotted}.mod")
     if path.suffix == ".py" or path.is_file():
         if not path.is_file():
             raise TargetError(f"there is no file {place}")

@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from textwrap import dedent
 
@@ -62,7 +65,8 @@ def test_a_wrong_layer_fails_in_words_that_can_be_repeated():
     ([RIGHT], ["nowhere.py"], cli.USAGE, "there is no file nowhere.py"),
     ([RIGHT], ["nowhere"], cli.USAGE, "No module named 'nowhere'"),
     ([WRONG], ["nowhere.py"], cli.FAILED, "there is no file nowhere.py"),
-    ([], [], cli.NOTHING, "Nothing to check."),
+    ([], [], cli.NOTHING, "mine.py: nothing in it is a case, or a class with forward and backward"),
+    ([RIGHT], ["."], cli.USAGE, ". is a folder; a target is a file, or a module by its name"),
     ([RIGHT], ["-k", "Rong"], cli.NOTHING, "-k Rong: none of the 1 names holds it: Right"),
 ])
 def test_exit_codes(files, arguments, code, says):
@@ -138,14 +142,16 @@ def test_reports_are_written_whatever_the_verdict_and_rendered_again_without_the
 
 @pytest.mark.parametrize(("arguments", "says"), [
     (["run"], "name at least one target"),
-    (["run", "mine.py", "--select", "adjont"], f"there is no check 'adjont'; the checks are {', '.join(CHECKS)}"),
+    (["run", "mine.py", "--select", "adjont"], f"there is no check 'adjont', did you mean 'adjoint'?; the checks are {', '.join(CHECKS)}"),
     (["run", "mine.py", "--ignore", "adjont"], "there is no check 'adjont'"),
     (["run", "mine.py", "--at", '{"size": 3}'], "--at takes the JSON that a repeat line has: Object contains unknown field `size`"),
     (["run", "mine.py", "--at", "n=3"], "--at takes the JSON that a repeat line has"),
+    (["run", "mine.py", "-o", "mine.py/x.html"], "mine.py is a file"),
+    (["bench", "mine.py", "--dtype", "float63"], "'float63' is not one of 'float64', 'float32'"),
     (["run", "mine.py", "-o", "report.pdf"], "a report is saved as .json, .html, .md, .ctrf.json, got report.pdf"),
     (["run", "mine.py", "--profile", "slow"], "'slow' is not one of"),
     (["run", "--colour"], "No such option"),
-    (["explain", "adjont"], "there is no check 'adjont'"),
+    (["explain", "ADJOINT"], "there is no check 'ADJOINT', did you mean 'adjoint'?"),
     (["report", "nowhere.json", "-o", "x.html"], "nowhere.json"),
     (["report", "mine.py", "-o", "x.html"], "mine.py"),
 ])
@@ -154,6 +160,44 @@ def test_usage_errors_come_before_anything_is_run(arguments, says):
     result = called(*arguments)
     assert result.exit_code == cli.USAGE and says in result.stderr and not result.stdout, result.output
     assert "it was imported" not in result.stderr
+
+
+@pytest.mark.parametrize(("at", "says"), [
+    ({}, "Right needs a size for n, d, got none"),
+    ({"sizes": {"n": 2}}, "Right needs a size for d, got n"),
+    ({"sizes": {"n": -1, "d": 2}}, "sizes are 0 or more"),
+    ({"sizes": {"n": 1, "d": 2}, "options": {"k": 1}}, "Right has no option k; it has none"),
+])
+def test_a_point_that_is_none_of_the_layers_is_no_error_of_the_layer(at, says):
+    write("mine.py", HEAD, RIGHT)
+    result = called("run", "mine.py", "--at", json.dumps(at))
+    assert result.exit_code == cli.USAGE and says in result.stderr and not result.stdout
+
+
+def test_a_report_that_cannot_be_written_is_no_crash(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gradcheck.report, "_replace", refuse)
+    write("mine.py", HEAD, RIGHT)
+    result = called("run", "mine.py", *QUICK, "-o", "x.json")
+    assert result.exit_code == cli.USAGE and "1 layer is right" in result.stdout and "cannot write x.json: No space left on device" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["-j", "2", "--resume", "r.jsonl"]], ids=["here", "workers"])
+def test_ctrl_c_is_one_line_and_a_code_of_its_own(arguments):
+    write("mine.py", HEAD, WRONG, "import os, pathlib, time\npathlib.Path('began').touch()\n", RIGHT.replace("return x", "time.sleep(0.2)\n        return x"))
+    running = subprocess.Popen([sys.executable, "-m", "gradcheck", "run", "mine.py", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, start_new_session=True)
+    for _ in range(600):
+        time.sleep(0.1)
+        if Path("began").exists():
+            break
+    time.sleep(1)
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == cli.INTERRUPTED and not out and err.splitlines() == [
+        "interrupted; the same command goes on from r.jsonl" if arguments else "interrupted; with --resume FILE it could go on"]
 
 
 def test_select_and_ignore_choose_the_checks():
@@ -199,7 +243,7 @@ def test_list_shows_the_checks_and_explain_each_of_them():
 
 def test_help_names_the_exit_codes():
     shown = " ".join(called("--help").stdout.split())
-    assert all(f"{code} " in shown.partition("Exit codes:")[2] for code in range(6))
+    assert all(f"{code} " in shown.partition("Exit codes:")[2] for code in (*range(6), cli.INTERRUPTED))
     assert called("--version").stdout.strip().endswith(gradcheck.__version__)
 
 

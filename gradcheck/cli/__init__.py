@@ -8,6 +8,7 @@ from . import run as run
 from . import start as start
 from .group import FAILED as FAILED
 from .group import INTERNAL as INTERNAL
+from .group import INTERRUPTED as INTERRUPTED
 from .group import NOTHING as NOTHING
 from .group import OK as OK
 from .group import REGRESSION as REGRESSION

@@ -13,47 +13,43 @@ import click
 
 from .. import bench, report
 from ..environment import environment, revision
-from ..evidence import NotChecked, Report, Scaling, Timing
+from ..evidence import Bench, NotChecked, Report, Scaling, Timing
 from ..report.notation import number, seconds
 from .group import NOTHING, OK, USAGE, main
-from .shared import command_line, found_in, shown_progress, written
+from .shared import command_line, found_in, shown_progress, writable, written
 
 
 @main.command("bench")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET…")
 @click.option("-k", "pattern", default="", help="Only cases whose name contains this.")
-@click.option("--dtype", "dtypes", multiple=True, default=bench.DTYPES, show_default=True, help="May be repeated.")
+@click.option("--dtype", "dtypes", multiple=True, type=click.Choice(bench.DTYPES), default=bench.DTYPES, show_default=True, help="May be repeated.")
 @click.option("-o", "--output", "outputs", multiple=True, type=click.Path(dir_okay=False, path_type=Path),
               help="Write the report: .json, .html or .md; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--title", default="timings", help="The report's heading.")
 def bench_command(targets: tuple[str, ...], pattern: str, dtypes: tuple[str, ...], outputs: tuple[Path, ...], as_json: bool, title: str) -> NoReturn:
     """Time layers: the cases that `run` checks, at three sizes. TARGET: a module, `pkg.mod:attribute`, or a file."""
-    list(map(_writer, outputs))
+    writable(outputs)
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     with redirect_stdout(sys.stderr), shown_progress() as progress:
         found, missing = found_in(targets)
         cases = [c for f in found for c in f.cases if pattern in c.name]
+        idle = [n for f in found for n in f.not_checked]
         try:
-            timed, untimed = bench.bench(cases, dtypes=dtypes, progress=progress)
+            timed, untimed = bench.bench(cases, dtypes=dtypes, progress=progress) if cases else (Bench(), [])
         except bench.Unavailable as error:
             raise click.UsageError(str(error)) from error
     result = Report(environment=environment(), command=command_line(without=("outputs", "as_json")), title=title, revision=revision(), started=started,
-                    time_s=time.perf_counter() - began, not_checked=(*missing, *untimed), bench=timed)
+                    time_s=time.perf_counter() - began, not_checked=(*missing, *idle, *untimed), bench=timed)
     written(result, outputs)
     click.echo(report.to_json(result).decode() if as_json else "\n".join(_said(result)))
     sys.exit(USAGE if missing else OK if timed.timings else NOTHING)
 
 
-def _writer(path: Path) -> None:
-    try:
-        report.writer(path)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
 def _said(result: Report) -> Iterator[str]:
     bench = result.bench
+    if not bench or not bench.timings:
+        yield "Nothing to time."
     yield from (_line(t) for t in (bench.timings if bench else ()))
     yield from (_growth(s) for s in (bench.scalings if bench else ()))
     for peak in bench.peaks if bench else ():

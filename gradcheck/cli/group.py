@@ -10,10 +10,18 @@ import click
 from .. import __version__
 
 OK, FAILED, USAGE, INTERNAL, NOTHING, REGRESSION = range(6)
+INTERRUPTED = 130                          # as a shell has it for Ctrl-C
 
 
 class Gradcheck(click.Group):
-    """Turns our own crash into exit code 3, with the line that helps to report it."""
+    """Turns our own crash into exit code 3, with the line that helps to report it, and Ctrl-C into its own."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            click.echo("; ".join(["interrupted", *map(str, error.args)]), err=True)
+            sys.exit(INTERRUPTED)
 
     def main(self, *args: Any, **keywords: Any) -> Any:
         try:
@@ -30,5 +38,6 @@ class Gradcheck(click.Group):
 def main() -> None:
     """Prove or refute hand-written backward passes.
 
-    Exit codes: 0 right, 1 a check failed or stayed undecided, 2 usage, 3 gradcheck itself failed, 4 nothing to check, 5 diff found a regression.
+    Exit codes: 0 right, 1 a check failed or stayed undecided, 2 usage, 3 gradcheck itself failed, 4 nothing to check, 5 diff found a regression,
+    130 interrupted.
     """

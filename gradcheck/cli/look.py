@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from ..checks import CHECKS
+from ..settings import meant
 from .group import NOTHING, OK, USAGE, main
 from .shared import found_in
 
@@ -35,6 +36,6 @@ def list_command(targets: tuple[str, ...]) -> NoReturn:
 def explain_command(check: str) -> None:
     """Explain a check: its equation, what it cannot see, how to fix what it finds."""
     if check not in CHECKS:
-        raise click.UsageError(f"there is no check {check!r}; the checks are {', '.join(CHECKS)}")
+        raise click.UsageError(f"there is no check {check!r}{meant(check, CHECKS)}; the checks are {', '.join(CHECKS)}")
     known = CHECKS[check]
     click.echo(f"{known.name}  ({known.category}, since {known.since}{'' if known.default else ', runs by name only'})\n\n{known.doc}")

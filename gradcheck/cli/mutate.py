@@ -19,7 +19,7 @@ from ..evidence import Mutation, NotChecked, Report, Survivor
 from ..mutate import mutate
 from ..runner import PROFILES, select
 from .group import FAILED, NOTHING, OK, USAGE, main
-from .shared import found_in, shown_progress, written
+from .shared import found_in, shown_progress, writable, written
 
 
 @main.command("mutate")
@@ -47,9 +47,9 @@ def mutate_command(targets: tuple[str, ...], pattern: str, selected: tuple[str, 
         raise click.UsageError("name at least one target: a module, pkg.mod:attribute, or a file")
     try:
         checks = list(select(selected or None, ignored))
-        list(map(report.writer, outputs))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    writable(outputs)
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     with redirect_stdout(sys.stderr), shown_progress() as progress:      # what layers print is no result
         found, missing = found_in(targets)
@@ -59,7 +59,7 @@ def mutate_command(targets: tuple[str, ...], pattern: str, selected: tuple[str, 
     scores = [s for s in scores if _judged(s)]
     whole = Report(environment=environment(), command=shlex.join(["gradcheck", *sys.argv[1:]]), title=title, profile=profile, seed=seed,
                    revision=revision(), started=started, time_s=perf_counter() - began, checks=tuple(CHECKS[c].info for c in checks),
-                   not_checked=(*missing, *barren), mutation=tuple(scores))
+                   not_checked=(*missing, *(n for f in found for n in f.not_checked), *barren), mutation=tuple(scores))
     click.echo(report.to_json(whole).decode() if as_json else "\n".join(_said(scores, whole.not_checked)))
     written(whole, outputs)
     sys.exit(FAILED if any(s.survived for s in scores) else USAGE if missing else OK if scores else NOTHING)

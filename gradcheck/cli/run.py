@@ -20,7 +20,7 @@ from ..runner import PROFILES, run, select
 from ..subjects import Case
 from ..workers import Refused
 from .group import REGRESSION, main
-from .shared import GITHUB, REPORT, command_line, found_in, outcome, pool, regressed, saved, shown_progress, summarised, written
+from .shared import GITHUB, REPORT, command_line, found_in, outcome, pool, regressed, saved, shown_progress, summarised, writable, written
 from .start import Configured
 
 SHARD = re.compile(r"(\d+)/(\d+)")
@@ -58,6 +58,8 @@ def run_command(targets: tuple[str, ...], pattern: str, selected: tuple[str, ...
         found, missing = found_in(targets)
         known = [c for f in found for c in f.cases]
         cases = [c for c in known if pattern in c.name]
+        if at:
+            _fits(at, cases)
         try:
             result = run(cases, checks=selected or None, ignore=ignored, seed=seed, profile=profile, at=at, shard=part, fail_fast=fail_fast, resume=resume,
                          executor=executor, progress=progress, command=command_line(without=HOW),
@@ -66,8 +68,7 @@ def run_command(targets: tuple[str, ...], pattern: str, selected: tuple[str, ...
         except Refused as error:
             raise click.UsageError(str(error)) from error
         except KeyboardInterrupt:
-            click.echo(f"interrupted; the same command goes on from {resume}" if resume else "interrupted; with --resume FILE it could go on", err=True)
-            raise
+            raise KeyboardInterrupt(f"the same command goes on from {resume}" if resume else "with --resume FILE it could go on") from None
     result = msgspec.structs.replace(result, title=title)
     click.echo(report.to_json(result).decode() if as_json else _said(result))
     written(result, outputs, older)
@@ -87,10 +88,29 @@ def _admitted(selected: tuple[str, ...], ignored: tuple[str, ...], point: str, o
     """The point that was given, if any. Errors: UsageError before anything is run, for what could not be done after it."""
     try:
         list(select(selected or None, ignored))
-        list(map(report.writer, outputs))
+        writable(outputs)
         return msgspec.json.decode(point, type=Point) if point else None
     except (ValueError, msgspec.DecodeError) as error:
         raise click.UsageError(f"--at takes the JSON that a repeat line has: {error}" if isinstance(error, msgspec.DecodeError) else str(error)) from error
+
+
+def _fits(at: Point, cases: list[Case]) -> None:
+    """Errors: UsageError where the point is none of a case's."""
+    if any(n < 0 for sizes in at.sizes.values() for n in (sizes if isinstance(sizes, tuple) else [sizes])):
+        raise click.UsageError(f"--at: sizes are 0 or more, got {dict(at.sizes)}")
+    for case in cases:
+        if odd := at.options.keys() - case.family.domains.keys():
+            raise click.UsageError(f"--at: {case.name} has no option {', '.join(sorted(odd))}; it has {', '.join(case.family.domains) or 'none'}")
+        if lost := [a for a in _axes(case, at) if a not in at.sizes]:
+            raise click.UsageError(f"--at: {case.name} needs a size for {', '.join(lost)}, got {', '.join(at.sizes) or 'none'}")
+
+
+def _axes(case: Case, at: Point) -> tuple[str, ...]:
+    try:
+        law = case.family.law({k: v[0] for k, v in case.family.domains.items()} | at.options)
+    except Exception:                                        # the run says what is wrong with it
+        return ()
+    return law.axes if law else ()
 
 
 def _part(shard: str) -> tuple[int, int]:

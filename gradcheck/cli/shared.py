@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +48,22 @@ def saved(path: Path) -> Report:
         raise click.UsageError(str(error)) from error
 
 
-def written(whole: Report, paths: Iterable[Path], compare: Report | None = None) -> None:
-    """Save a report at every path; each is named on stderr. Errors: UsageError, before anything is written, for a path whose ending says nothing."""
+def writable(paths: Iterable[Path]) -> None:
+    """Errors: UsageError for a path whose ending says nothing, or where no file can be."""
     try:
-        list(map(report.writer, paths))
+        list(map(report.writable, paths))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def written(whole: Report, paths: Iterable[Path], compare: Report | None = None) -> None:
+    """Save a report at every path; each is named on stderr. Errors: UsageError, where it can be told before anything is written."""
+    writable(paths)
     for path in paths:
-        report.save(whole, path, compare=compare)
+        try:
+            report.save(whole, path, compare=compare)
+        except OSError as error:
+            raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
         click.echo(f"wrote {path}", err=True)
 
 
@@ -95,8 +106,22 @@ def _words(parameter: click.Parameter, value: Any) -> list[str]:
 
 @contextmanager
 def pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
-    with fresh(workers) if workers > 1 else nullcontext() as pool:
-        yield pool
+    """Worker processes; none for one. Ctrl-C is this process's to answer: they do not hear it, and end with it."""
+    if workers == 1:
+        yield None
+        return
+    with fresh(workers) as pool:
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)               # a process is born deaf where its parent is
+        for _ in range(workers):
+            pool.submit(int)
+        signal.signal(signal.SIGINT, heard)
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            threading.excepthook = lambda _: None                          # what a pool's thread says of its end is no news
+            for child in active_children():
+                child.kill()
+            raise
 
 
 @contextmanager

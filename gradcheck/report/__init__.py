@@ -17,7 +17,8 @@ from .schemas import schema
 from .shards import merge
 from .words import sentence
 
-__all__ = ["FAIL_ON", "Change", "Diff", "bare", "diff", "load", "merge", "save", "schema", "sentence", "to_ctrf", "to_html", "to_json", "to_markdown", "writer"]
+__all__ = ["FAIL_ON", "Change", "Diff", "bare", "diff", "load", "merge", "save", "schema", "sentence", "to_ctrf", "to_html", "to_json", "to_markdown",
+           "writable", "writer"]
 
 Writer = Callable[[Report, Report | None], bytes]
 WRITERS: dict[str, Writer] = {
@@ -34,6 +35,14 @@ def writer(path: str | os.PathLike[str]) -> Writer:
     if not (endings := [e for e in WRITERS if name.endswith(e)]):
         raise ValueError(f"a report is saved as {', '.join(WRITERS)}, got {name}")
     return WRITERS[max(endings, key=len)]
+
+
+def writable(path: str | os.PathLike[str]) -> None:
+    """Errors: ValueError for a path whose ending says nothing, or where no file can be."""
+    writer(path)
+    there = next(p for p in Path(path).absolute().parents if p.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise ValueError(f"cannot write {path}: {there} is {'not writable' if there.is_dir() else 'a file'}")
 
 
 def save(report: Report, path: str | os.PathLike[str], *, compare: Report | None = None) -> None:
