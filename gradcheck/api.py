@@ -125,7 +125,7 @@ def check(target: Any, *inputs: Any, checks: Sequence[str] | None = None, seed: 
 def parametrize(cases: Iterable[Any], *, expected_failures: str | PathLike[str] | None = None) -> pytest.MarkDecorator:
     """A pytest decorator: one item for each case and check, `test_gradients[conv3-adjoint]`. The test takes `check` and calls it.
 
-    cases: what `case` made, or anything that `check` takes without inputs. expected_failures: a file beside the test, one
+    cases: what `case` made, or anything that `check` takes without inputs; one, or several. expected_failures: a file beside the test, one
     `conv3-adjoint: reason` a line; each of them must fail. Errors: at collection, with the line that is wrong.
 
     >>> import gradcheck
@@ -135,7 +135,8 @@ def parametrize(cases: Iterable[Any], *, expected_failures: str | PathLike[str] 
     ...     check()
     """
     import pytest
-    return pytest.mark.gradcheck(*cases, expected_failures=expected_failures)
+    several = cases if isinstance(cases, Iterable) and not inspect.isclass(cases) else [cases]
+    return pytest.mark.gradcheck(*several, expected_failures=expected_failures)
 
 
 def as_case(target: Any, *inputs: Any, **keywords: Any) -> Case:

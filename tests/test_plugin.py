@@ -97,6 +97,11 @@ def test_one_item_for_each_case_and_check(project):
     assert outcomes(done) == {"Right-adjoint": "passed", "bad-adjoint": "failed"}
 
 
+def test_a_single_case_needs_no_list(project):
+    folder = project(test_it=cases("").replace("[]", 'gradcheck.case(Right, "n 3")'))
+    assert counted(ran(folder, "-q", *FEW)) == {"passed": 2}
+
+
 def test_a_failure_is_our_text_alone_and_its_line_repeats_it(project):
     folder = project(test_it=cases(TWO))
     done = ran(folder, "-q", *FEW)
