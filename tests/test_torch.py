@@ -4,6 +4,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,50 @@ class Affine(nn.Module):
         return x @ (self.W * self.mask) + self.b
 
 
+class Scalars(nn.Module):
+    """y = a x, and a parameter that only tells where the module lives"""
+    def __init__(self):
+        super().__init__()
+        self.a, self.here = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.empty(0))
+
+    def forward(self, x):
+        return self.a * x
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant=False):
+        super().__init__()
+        self.inner, self.reentrant = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.3), nn.Tanh(), nn.Linear(4, 3)), reentrant
+
+    def forward(self, x):
+        return x + torch.utils.checkpoint.checkpoint(self.inner, x, use_reentrant=self.reentrant)
+
+
+class Single(nn.Module):
+    """Computes in float32, whatever comes and goes."""
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        h = x.float()
+        return self.w * (h * torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
+
+
+def traced():
+    with warnings.catch_warnings():                            # it is deprecated, and exists
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.trace(nn.Linear(3, 2), torch.ones(1, 3))
+
+
+def operator():
+    @torch.library.custom_op("gradcheck_tests::square", mutates_args=())
+    def square(x: torch.Tensor) -> torch.Tensor:
+        return x * x
+    square.register_autograd(lambda ctx, dy: 2 * ctx.saved_tensors[0] * dy, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
+    return square
+
+
 def accused(case, checks=BATTERY, share=10):
     return {(e.check, e.primal, e.reason) for e in judged(case, checks, share) if e.verdict.bad}
 
@@ -108,6 +153,13 @@ RIGHT = {
     "a list of inputs": (lambda xs: torch.stack(xs).prod(0), "[n d]"),
     "outputs nested": (lambda x: {"a": x.exp(), "b": (x.sum(), [x.argmax(), None])}, "n d"),
     "complex": (lambda z: (z * z.conj()).real + z.abs(), torch.randn(3, 4, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))),
+    "numbers as parameters, and none": (Scalars, "n d"),
+    "a checkpointed module": (Checkpointed, "n 3"),
+    "float32 inside": (Single, "n t 4"),
+    "a domain that is guarded": (lambda: nn.BCELoss(reduction="none"), "n d in (0,1)", "n d in (0,1)"),
+    "an operator of a library": (operator(), "n d"),
+    "an operator of torch's": (torch.ops.aten.tanh, "n d"),
+    "a traced module": (traced, "n 3"),
     "in place": (lambda x: x.mul_(2).exp_(), "n d"),
     "checkpointed dropout": (lambda x: torch.utils.checkpoint.checkpoint(lambda x: torch.dropout(x, 0.5, True).sin(), x, use_reentrant=False), "n d"),
 }
@@ -227,11 +279,17 @@ def test_a_generator_of_the_module_s_own_is_rewound():
     assert result, result
 
 
+def test_a_reentrant_checkpoint_forgets_its_parameters_where_its_input_is_frozen():
+    rows = gradcheck.check(lambda: Checkpointed(reentrant=True), "n 3", profile="quick", checks=["adjoint", "subset"]).report().cases[0].rows
+    assert {(r.check, r.primal) for r in rows if r.verdict is not Verdict.PASS} == {("subset", "no gradient of x")}
+
+
 REFUSED = {
     "no shape": ((Scaled,), "say the shape"),
     "a shape that does not fit": ((lambda: nn.Linear(4, 3), "n 5"), "no combination"),
     "a shape that is none": ((lambda: nn.Linear(4, 3), "n 4 ]"), "cannot read"),
     "no tensor returned": ((lambda x: 3.0, "n 2"), "returned float where a real tensor"),
+    "truth values returned": ((lambda x: x > 0, "n d"), "a tensor of torch.bool"),
     "integers returned": ((lambda x: x.argmax(), "n d"), "nothing to differentiate"),
     "a module that raises": ((lambda: type("Raises", (nn.Module,), {"forward": lambda self, x: 1 / 0})(), "n d"), "ZeroDivisionError"),
     "a constructor that raises": ((nn.Linear, "n d"), "TypeError"),

@@ -154,7 +154,7 @@ class Traced(Foreign):
         layer = self.construct(point)
         call, own, trained = self.ran(layer, point, xs)
         names = self.named(layer, len(xs), own)
-        chosen = tuple(k for k in trained if self.params is None or k in self.params)
+        chosen = tuple(k for k in trained if own[k].size and (self.params is None or k in self.params))
         primals = {**dict(zip(names, xs, strict=True)), **own}
         moving = (*(k for k in names if primals[k].dtype.kind in "fc"), *chosen)
         return Run(call, self.arrange, names, moving, self.name, point.seed, point.dtype), primals

@@ -50,7 +50,7 @@ class Torch(Traced):
 
     @classmethod
     def is_function(cls, function: object) -> bool:
-        return function_class(function) is not None
+        return function_class(function) is not None or isinstance(_bare(function), operators())
 
     @classmethod
     def traces(cls, function: Callable[..., Any], arguments: Sequence[Any]) -> str:
@@ -80,7 +80,9 @@ class Torch(Traced):
 
     @property
     def source(self) -> str:
-        """Of the last Function on the way from the primals to the outputs; of what is composed, the forward."""
+        """Of the last Function on the way from the primals to the outputs; of what is composed, the forward; of an operator, what was registered."""
+        if rule := getattr(_bare(self.specimen), "_backward_fn", None):
+            return source_of(rule)
         return source_of(self.parts[0].backward) if self.parts else source_of(self.specimen.forward) if self._modular else super().source
 
     @property
@@ -146,6 +148,9 @@ class Module:
     def __init__(self, module: Any) -> None:
         self.module, self.rewinds = module, rewinds(module)
         self.kept = {m: dict(vars(m)) for m in module.modules()}
+        names = {id(t): k for k, t in (*module.named_parameters(), *module.named_buffers())}
+        self.places = [(m, kind, k, names[id(t)]) for m in self.kept for kind in ("_parameters", "_buffers") for k, t in getattr(m, kind).items()
+                       if t is not None]                         # one tensor in two places has one name
 
     def __call__(self, args: Sequence[Any], own: Mapping[str, Any]) -> Any:
         for m, kept in self.kept.items():
@@ -153,7 +158,13 @@ class Module:
             vars(m).update({k: copy.copy(v) if type(v) in (list, dict, set) else v for k, v in kept.items()})
         for rewind in self.rewinds:
             rewind()
-        return _torch().func.functional_call(self.module, dict(own), tuple(args))
+        self.hold(own)
+        return self.module(*args)
+
+    def hold(self, own: Mapping[str, Any]) -> None:
+        """Make these the module's tensors, until others are: what is checkpointed runs again on the way back, and reads them."""
+        for m, kind, k, name in self.places:
+            getattr(m, kind)[k] = own[name]
 
 
 class Tape:
@@ -172,13 +183,13 @@ class Tape:
         """The outputs that are real or complex tensors, with their graph."""
         run, torch = self.run, _torch()
         self.primals = primals
-        laid = {k: x if k in run.names else np.ascontiguousarray(x) if k in run.moving else np.copy(x, order="C") for k, x in primals.items()}
+        laid = {k: x if k in run.names else np.asarray(x, order="C") if k in run.moving else np.copy(x, order="C") for k, x in primals.items()}
         self.leaves = {k: leaf(x, k in self.asked, k in run.names) for k, x in laid.items()}      # a module's own arrays are contiguous, as it makes them
         with torch.enable_grad(), held(seed_of(run.seed, "forward")):
             self.xs = [entrance().apply(self.leaves[k]) if k in self.asked else self.leaves[k] for k in run.names]
             self.ways = [x.grad_fn for x in self.xs]
             start = torch.get_rng_state()
-            y = run.call(run.arrange(self.xs), {k: t for k, t in self.leaves.items() if k not in run.names})
+            y = run.call(run.arrange(self.xs), self.own)
             self.end = torch.get_rng_state()
         if not torch.equal(start, self.end):
             if run.widened(primals):
@@ -188,13 +199,27 @@ class Tape:
         self.ys = [t for _, t in trees.leaves(y) if isinstance(t, torch.Tensor) and (t.is_floating_point() or t.is_complex())]
         self.write_back()
         if not self.ys:
-            raise AdaptError(f"{run.who} returned {type(y).__name__} where a real tensor was expected: there is nothing to differentiate")
+            kind = f"a tensor of {y.dtype}" if isinstance(y, torch.Tensor) else type(y).__name__
+            raise AdaptError(f"{run.who} returned {kind} where a real tensor was expected: there is nothing to differentiate")
         return self.ys
+
+    @property
+    def own(self) -> dict[str, Tensor]:
+        """The layer's own tensors."""
+        return {k: t for k, t in self.leaves.items() if k not in self.run.names}
+
+    @contextmanager
+    def back(self) -> Iterator[None]:
+        """Within it backward runs: noise is held, and a module has this tape's tensors."""
+        if isinstance(self.run.call, Module):
+            self.run.call.hold(self.own)
+        with held(seed_of(self.run.seed, "backward")):
+            yield
 
     def pulled(self, dys: Sequence[Tensor]) -> dict[str, Array | None]:
         """The cotangents; one that a Function returned in another shape as it returned it, before the engine sums it up."""
         ends = self.leaves | dict(zip(self.run.names, self.ways, strict=True))
-        with held(seed_of(self.run.seed, "backward")), watched(self.ys, ends) as raw:
+        with self.back(), watched(self.ys, ends) as raw:
             found = gradients(self.ys, [self.leaves[k] for k in self.asked], dys)
         self.write_back()
         return {k: lowered(raw.get(k, d)) for k, d in zip(self.asked, found, strict=True)}
@@ -220,7 +245,7 @@ class Twice(Tape):
         dys = [k for k, _ in upstreams_among(primals, self.run)]
         ys = self.traced({k: x for k, x in primals.items() if k not in dys})
         self.dys = {k: leaf(primals[k], True) for k in dys}
-        with held(seed_of(self.run.seed, "backward")):
+        with self.back():
             self.first = gradients(ys, [self.leaves[k] for k in self.asked], list(self.dys.values()), create_graph=True)
         return tuple(map(lowered, self.first))
 
@@ -228,7 +253,8 @@ class Twice(Tape):
         wanted = {**{k: self.leaves[k] for k in self.asked}, **self.dys}
         if not any(d.requires_grad for d in self.first) or any(node.name() == ONCE for node in nodes(self.first)):
             raise AdaptError(f"{self.run.who} is not twice differentiable: its backward pass leaves no graph")
-        found = gradients(self.first, list(wanted.values()), [tensor(u) for u in us])
+        with self.back():
+            found = gradients(self.first, list(wanted.values()), [tensor(u) for u in us])
         return {k: lowered(d) for k, d in zip(wanted, found, strict=True)}
 
 
@@ -237,8 +263,24 @@ def gradients(ys: Sequence[Tensor], leaves: Sequence[Tensor], dys: Sequence[Tens
     live = [(y, dy.to(y.dtype)) for y, dy in zip(ys, dys, strict=True) if y.requires_grad]
     if not live or not leaves:
         return [_torch().zeros_like(x) for x in leaves]
-    return list(_torch().autograd.grad([y for y, _ in live], leaves, [dy for _, dy in live], retain_graph=True, create_graph=create_graph,
-                                       allow_unused=True, materialize_grads=True))
+    ends, upstreams = [y for y, _ in live], [dy for _, dy in live]
+    try:
+        return list(_torch().autograd.grad(ends, leaves, upstreams, retain_graph=True, create_graph=create_graph, allow_unused=True, materialize_grads=True))
+    except RuntimeError:                                         # a checkpoint that runs backward within backward wants the gradients in the leaves
+        if create_graph or (found := accrued(ends, leaves, upstreams)) is None:
+            raise
+        return found
+
+
+def accrued(ys: Sequence[Tensor], leaves: Sequence[Tensor], dys: Sequence[Tensor]) -> list[Tensor] | None:
+    """The cotangents as `backward` leaves them in the leaves; None where that raises too."""
+    for x in leaves:
+        x.grad = None
+    try:
+        _torch().autograd.backward(ys, dys, retain_graph=True)
+    except RuntimeError:
+        return None
+    return [_torch().zeros_like(x) if x.grad is None else x.grad for x in leaves]
 
 
 def nodes(ys: Sequence[Tensor]) -> Iterator[Any]:
@@ -304,10 +346,23 @@ def entrance() -> Any:
 
 def function_class(obj: object) -> Any:
     """The `autograd.Function` that a class, its `apply`, or either with options bound, stands for; None for anything else."""
-    while isinstance(obj, partial):
-        obj = obj.func
+    obj = _bare(obj)
     cls = obj if isinstance(obj, type) else getattr(obj, "__self__", None) if getattr(obj, "__name__", "") == "apply" else None
     return cls if isinstance(cls, type) and issubclass(cls, _torch().autograd.Function) else None
+
+
+def _bare(obj: Any) -> Any:
+    """What options were bound to."""
+    while isinstance(obj, partial):
+        obj = obj.func
+    return obj
+
+
+@cache
+def operators() -> tuple[type, ...]:
+    """The types of torch's own callables that take tensors: operators of a library, a person's or torch's, and scripted functions."""
+    torch = _torch()
+    return type(torch.ops.aten.sin), type(torch.ops.aten.sin.default), torch.library.CustomOpDef, torch.jit.ScriptFunction
 
 
 def applied(function: Any) -> Callable[..., Any]:
