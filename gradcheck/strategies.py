@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .evidence import Point
-from .law import Law, Size
-from .subjects import Case, generator, replace_point, seed_of
+from .law import Law, Shape, Size
+from .subjects import Case, Family, generator, replace_point, seed_of
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -34,7 +35,8 @@ def points(case: Case, count: int, seed: int, dtype: str = "float64") -> list[Po
     in being the largest. All depends on the case's name and `seed` alone.
     """
     rng = generator("points", case.name, seed, dtype)
-    family = case.family
+    family = _Asked(case.family)
+    case = replace(case, family=family)                # type: ignore[arg-type]
     dtype = min(dtype, getattr(family, "widest", dtype), key=lambda d: np.dtype(d).itemsize)      # arrays given in less precision are judged in it
     columns = _meeting(rng, {**{k: range(len(v)) for k, v in family.domains.items()}, MODE: range(len(family.modes))}, count)
     wide, first = _wide(count), int(rng.integers(len(SIZES)))
@@ -90,6 +92,22 @@ def smallest(case: Case, point: Point, fails: Callable[[Point], bool], runs: int
         return search(simpler(case, point), still, settings=quiet)
     except (NoSuchExample, Flaky):                     # Flaky: the time for shrinking was up between two runs of one point
         return best
+
+
+class _Asked:
+    """A family that is asked once only whether it takes some shapes: where none fit, the same ones come up again and again."""
+
+    def __init__(self, family: Family) -> None:
+        self.family, self.known = family, dict[str, bool]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.family, name)
+
+    def fits(self, options: Mapping[str, Any], shapes: Sequence[Shape]) -> bool:
+        key = repr((options, shapes))
+        if key not in self.known:
+            self.known[key] = self.family.fits(options, shapes)
+        return self.known[key]
 
 
 def _sizes(case: Case, options: Mapping[str, Any], rng: np.random.Generator) -> tuple[dict[str, Size], int] | None:

@@ -117,3 +117,17 @@ def test_the_smallest_point_is_sought_among_legal_ones_only() -> None:
     case = CASES["Model"]
     start = next(p for p in plan(case, 40) if "rows" in p.sizes)
     assert smallest(case, start, lambda p: True, runs=30).sizes.keys() <= start.sizes.keys()
+
+
+def test_where_nothing_fits_each_shape_is_asked_for_once():
+    class Refuses:
+        def forward(self, x):
+            asked.append(x.shape)
+            raise ValueError(f"no {x.shape}")
+
+        def backward(self, dy):
+            return dy
+    asked: list[tuple[int, ...]] = []
+    case = gradcheck.case(Refuses, "n 3")
+    asked.clear()
+    assert points(case, 3, 0) == [] and len(asked) == len({*asked})
