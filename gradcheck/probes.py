@@ -92,7 +92,15 @@ class Field:
 
     def outputs(self, v: Arrays, t: float) -> tuple[Array, ...]:
         """The outputs at x + t v, on arrays made for this call alone."""
-        return self.subject.consume({k: _moved(x, t, v[k]) if k in v else np.copy(x) for k, x in self.subject.primals.items()})
+        return self.there({k: _moved(x, t, v[k]) if k in v else np.copy(x) for k, x in self.subject.primals.items()})
+
+    def there(self, primals: dict[str, Array]) -> tuple[Array, ...]:
+        """The outputs at other primals, which are given away; NaN where the layer, which takes the point's own, raises: beyond its domain."""
+        ys = self.ys
+        try:
+            return self.subject.consume(primals)
+        except Exception:
+            return tuple(np.full(y.shape, np.nan, np.result_type(y, np.float16)) for y in ys)
 
     def curve(self, probe: Probe) -> differences.Curve:
         """t -> the components dy ∘ f(x + t v), summed in buckets."""

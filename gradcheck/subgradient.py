@@ -175,7 +175,10 @@ def _limit(field: Field, layer: Subject, k: str, dys: Sequence[Array], u: dict[s
            rng: np.random.Generator) -> tuple[Array | None, float]:
     """The claim a little to one side, extrapolated to the point from two distances, if differences there confirm it; and its drift."""
     reach = sign * field.eps ** (1 / 4)
-    far, near = (_claim(layer, _moved(layer, u, t), k, dys) for t in (reach, reach / 2))
+    try:
+        far, near = (_claim(layer, _moved(layer, u, t), k, dys) for t in (reach, reach / 2))
+    except Exception:                                      # beyond the domain
+        return None, 0.0
     if far is None or near is None or not _verified(field, layer, k, near, dys, _moved(field.subject, u, reach / 2), rng):
         return None, 0.0
     rounding = MARGIN * np.finfo(layer.primals[k].dtype).eps * float(np.max(np.abs(near), initial=0.0))
@@ -189,7 +192,7 @@ def _verified(field: Field, layer: Subject, k: str, d: Array, dys: Sequence[Arra
     step = field.eps ** (1 / 4) / 50
     slopes = []
     for h in (step, 0.4 * step):
-        up, down = (field.subject.consume({n: np.add(x, t * v[n], dtype=x.dtype) if n in v else np.copy(x) for n, x in at.items()}) for t in (h, -h))
+        up, down = (field.there({n: np.add(x, t * v[n], dtype=x.dtype) if n in v else np.copy(x) for n, x in at.items()}) for t in (h, -h))
         slopes.append(sum(dot(dy, (a - b) / (2 * h)) for dy, a, b in zip(dys, up, down, strict=True)))
     size = max(float(np.max(np.abs(y), initial=0.0)) for y in field.ys) + abs(slopes[0]) * step
     noise = MARGIN * (field.eps * size / step + abs(slopes[0] - slopes[1]) + np.finfo(layer.primals[k].dtype).eps *

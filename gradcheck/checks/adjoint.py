@@ -18,7 +18,7 @@ from ..judge import Judgement, Reading, could_fail, judge
 from ..probes import MARGIN, Field, Measured, Probe, demand_of
 from ..rounding import kept, spread
 from ..subgradient import judge_kinks
-from ..subjects import Subject
+from ..subjects import Subject, copied
 from . import check
 
 PROBES = 3                # joint directions; the chance that a multi-entry error hides from all of them is below 1e-4
@@ -153,11 +153,12 @@ class Trial:
         """The evidence where no side of a kink could be verified: too many meet, or the layer is wrong on the sides as well."""
         moves = self.subject.rng("beside", line.primal)
         x, reach = self.subject.primals, self.field.eps ** 0.25
-        near = {k: np.asarray(x[k] + reach * direction(moves, x[k]), x[k].dtype) for k in self.subject.differentiable}
-        trial = Trial(replace(self.subject, primals={**x, **near}))
-        found = trial.of_primal(line.primal, [trial.probed(f"beside {i}", [line.primal]) for i in range(self.probes)], kinks=False)
-        if found.verdict is Verdict.FAIL:
-            return changed(line, verdict=Verdict.FAIL, reason=f"beside the kink at the point {found.reason}", measured=found.measured, bound=found.bound)
+        near = {**x, **{k: np.asarray(x[k] + reach * direction(moves, x[k]), x[k].dtype) for k in self.subject.differentiable}}
+        if all(np.isfinite(y).all() for y in self.field.there(copied(near))):
+            trial = Trial(replace(self.subject, primals=near))
+            found = trial.of_primal(line.primal, [trial.probed(f"beside {i}", [line.primal]) for i in range(self.probes)], kinks=False)
+            if found.verdict is Verdict.FAIL:
+                return changed(line, verdict=Verdict.FAIL, reason=f"beside the kink at the point {found.reason}", measured=found.measured, bound=found.bound)
         return changed(line, notes=(*line.notes, "the kinks were not judged: several feed one output, or no side could be verified"))
 
     def probed(self, label: object, names: Sequence[str] | None = None, reach: float = 1.0) -> Probed:
@@ -196,7 +197,8 @@ class Trial:
     def spread(self, k: str, p: Probed) -> float:
         """How much ⟨d, v⟩ moves when all that the backward pass reads moves by one rounding; asked only before a FAIL."""
         v = p.measured.probe.v[k]
-        moved = spread(self.subject, self.upstream(p.measured.probe.dy), k, lambda moved: abs(dot(moved, v)), self.subject.rng("spread", k))
+        moved = spread(self.subject, self.upstream(p.measured.probe.dy), k, lambda moved: abs(dot(moved, v)), self.subject.rng("spread", k),
+                       self.field.precision)
         return max(moved, kept(p.measured.probe.dy, self.field.ys, self.eps))
 
     def doubt(self, k: str, worst: Probed) -> str:

@@ -1,16 +1,16 @@
 """In a lower precision the same, as well as that precision allows."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 
 import numpy as np
 
-from ..answers import Answer, Question, ask, attempt, cotangent, found
+from ..answers import Question, ask, attempt, cotangent, found
 from ..evidence import Evidence
 from ..inner import Array, scale
-from ..rounding import DRAWS, jittered
-from ..subjects import Subject, seed_of
+from ..rounding import DRAWS, jittered, less, rescaled, scales, summed
+from ..subjects import Subject, copied, seed_of
 from . import check
 
 FACTOR = 3.0              # an error's RMS over that of the rounding that explains it: layers compute in several steps, each of which rounds
@@ -58,9 +58,22 @@ def _errors(s: Subject, low: Question) -> tuple[dict[str, float], str]:
     if _size(s, low) < TELLING * sum(float(np.sum(np.abs(dy * low.answer[k]))) for dy, k in zip(low.dys, low.answer, strict=False)):
         return {}, "they are small beside the values, whose rounding is theirs"
     rng = s.rng("dtype")
-    roundings = [ask(s, {k: jittered(rng, x) for k, x in low.primals.items()}, [jittered(rng, dy) for dy in low.dys]) for _ in range(DRAWS)]
+    judged = [k for k, a in low.answer.items() if a.dtype.kind in "fc" and k in wide and wide[k].shape == a.shape]
+    jitters = [ask(s, {k: jittered(rng, x) for k, x in low.primals.items()}, [jittered(rng, dy) for dy in low.dys]) for _ in range(DRAWS)]
+    moves = {k: [less(j[k], low.answer[k]) for j in jitters if k in j] for k in judged}
     eps = float(np.finfo(s.point.dtype).eps)
-    return {k: _error(k, low.answer, wide, roundings, eps) for k, a in low.answer.items() if k in wide and wide[k].shape == a.shape}, ""
+    errors = {k: _error(low.answer[k], wide[k], eps, moves[k]) for k in judged}
+    if all(e <= _allowed(low.answer[k].size) for k, e in errors.items()):
+        return errors, ""
+    return {k: _error(low.answer[k], wide[k], eps, moves[k], sums) for k, sums in _sums(s, low, judged).items()}, ""
+
+
+def _sums(s: Subject, low: Question, judged: Iterable[str]) -> dict[str, list[Array]]:
+    """How far each array may be off because sums are made in turn: a cotangent as other scales of the upstream tell, an output as it is known to be."""
+    others = [(c, ask(s, copied(low.primals), [rescaled(dy, c) for dy in low.dys])) for c in scales(s.rng("sums"))]
+    gaps = {k: [less(other[k] / c, low.answer[k]) for c, other in others if k in other] if k in map(cotangent, s.differentiable) else
+            [np.full(low.answer[k].shape, np.finfo(np.float64).max)] for k in judged}
+    return {k: [summed(gap, low.answer[k], s, low.dys, float(np.finfo(s.point.dtype).eps)) for gap in found] for k, found in gaps.items()}
 
 
 def _size(s: Subject, q: Question) -> float:
@@ -69,18 +82,17 @@ def _size(s: Subject, q: Question) -> float:
                and d.shape == s.primals[k].shape)
 
 
-def _error(k: str, low: Answer, wide: Answer, roundings: list[Answer], eps: float) -> float:
-    error, size = _rms(low[k], wide[k]), _rms(wide[k], np.zeros_like(wide[k]))
-    rounding = max(eps / 2 * size, float(np.sqrt(np.mean([_rms(r[k], low[k]) ** 2 for r in roundings if k in r]))))
+def _error(low: Array, wide: Array, eps: float, moves: Sequence[Array], sums: Sequence[Array] = ()) -> float:
+    error, of_moves, of_sums = _rms([less(low, wide)]), _rms(moves), _rms(sums)
+    rounding = max(eps / 2 * _rms([wide]), float(np.hypot(of_moves, of_sums)))
     return error / rounding if rounding else inf if error else 0.0
 
 
-def _rms(a: Array, b: Array) -> float:
-    """The root mean square of a − b, over the entries where both are finite."""
-    with np.errstate(all="ignore"):
-        gap = np.subtract(a, b, dtype=np.result_type(a, b, np.float64)).ravel()
-    gap = gap[np.isfinite(gap)]
-    return float(np.sqrt(np.mean(np.square(gap)))) if gap.size else 0.0
+def _rms(gaps: Sequence[Array]) -> float:
+    """The root mean square of all entries that are finite."""
+    flat = np.abs(np.concatenate([np.ravel(g) for g in gaps])) if gaps else np.empty(0)
+    flat = flat[np.isfinite(flat)]
+    return float(np.sqrt(np.mean(np.square(flat)))) if flat.size else 0.0
 
 
 def _wide(x: Array) -> Array:

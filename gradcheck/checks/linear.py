@@ -10,16 +10,18 @@ from ..answers import found
 from ..conventions import SMALL, bound_of
 from ..evidence import Evidence, Verdict
 from ..inner import Array, eps_of, scale, upstream
-from ..probes import MARGIN
-from ..rounding import kept, spread
+from ..probes import MARGIN, Field
+from ..rounding import carried, kept, spread
 from ..subjects import Subject
 from . import check
 from .adjoint import misfit
 
 POWER = -4.0              # a power of two: sums and products scale by it without rounding
-HALF = 0.5                # of the entries are zero where half of them are
-GENERAL = (-1.7, 1e3)     # negative, and large enough to pass most clipping
-EXTREMES = {8: 2.0 ** 40, 4: 2.0 ** 20, 2: 2.0 ** 4}      # by bytes of an entry: large to pass any clipping, its inverse below any threshold
+NEGATIVE = -1.7           # a general factor; the other is large
+LARGE = {8: (2.0 ** 40, 1e3), 4: (2.0 ** 20, 1e3), 2: (2.0 ** 4, 12.3)}      # by bytes of an entry: a power to pass any clipping, its
+#                           inverse below any threshold; and a general factor that passes most
+HALF = 2.0 ** -10         # of this precision, or less, are formats that overflow early
+SHARE = 0.5               # of the entries are zero where half of them are
 CLIPPED = 1e-3            # relative: how well a bound is met, for layers that add an epsilon to a norm
 ROUNDINGS = 64.0          # of the largest entry, per square root of the entries summed; a wrong pullback is off by its own size
 
@@ -39,22 +41,24 @@ def linear(s: Subject) -> Iterator[Evidence]:
     """
     rng, ys = s.rng("linear"), s(s.primals)
     u, v = upstream(rng, ys), upstream(rng, ys)
-    a, b = GENERAL
-    powers = _powers(ys, "clips" in s.convention)
-    both = [_times(a, x) + _times(b, z) for x, z in zip(u, v, strict=True)]
     parts = _parts(rng, u)
     with np.errstate(all="ignore"):
-        pulled = [s.pullback(s.primals, dys) for dys in (u, v, both, *([_times(c, x) for x in u] for c in (0.0, *powers)))]
+        at_u = s.pullback(s.primals, u)
+        large, b = LARGE[_bytes(ys, [d for k, d in at_u.items() if d is not None and not misfit(d, s.primals[k])])]
+        a, powers = NEGATIVE, (POWER,) if "clips" in s.convention else (POWER, large, 1 / large)
+        both = [_times(a, x) + _times(b, z) for x, z in zip(u, v, strict=True)]
+        pulled = [at_u, *(s.pullback(s.primals, dys) for dys in (v, both, *([_times(c, x) for x in u] for c in (0.0, *powers))))]
         halves = {name: [s.pullback(s.primals, dys) for dys in two] for name, two in parts.items()}
     rounding = ROUNDINGS * eps_of([s.primals[k] for k in s.differentiable]) * np.sqrt(sum(y.size for y in ys))
     for k in s.differentiable:
         def measured(k: str = k) -> float:
             """Of the three pullbacks that are compared: one of them may be zero by luck, to the bit, where the others are rounding."""
-            eps, size = eps_of([s.primals[k]]), float(np.median(scale(s.primals[k])))
-            return sum(c * max(spread(s, dys, k, _largest, s.rng("linear", k)), kept(dys, ys, eps) / size)
-                       for c, dys in ((abs(a), u), (abs(b), v), (1.0, both)))
+            found, size = [d for p in pulled[:3] if (d := p.get(k)) is not None], float(np.median(scale(s.primals[k])))
+            eps = max(eps_of([s.primals[k]]), Field(s).precision, carried(found))
+            return sum(c * max(spread(s, dys, k, _largest, s.rng("linear", k), eps), kept(dys, ys, eps) / size, eps * _largest(d))
+                       for c, dys, d in zip((abs(a), abs(b), 1.0), (u, v, both), found, strict=True))
         sides = {name: [d.get(k) for d in two] for name, two in halves.items()}
-        yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], sides, powers, rounding, measured)
+        yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], sides, powers, (a, b), rounding, measured)
     if "clips" in s.convention:
         yield found("linear", "clips", _clipped(s, u, pulled[0]))
 
@@ -76,12 +80,10 @@ def _text(sizes: Sequence[float]) -> str:
     return ", ".join(f"{size:.4g}" for size in sizes)
 
 
-def _powers(ys: Sequence[Array], clips: bool) -> tuple[float, ...]:
-    """Powers of two by which the upstream of these outputs may be multiplied: a negative one, a very large and a very small one."""
-    if clips:
-        return (POWER,)
-    most = EXTREMES.get(min((np.finfo(y.dtype).dtype.itemsize for y in ys if y.dtype.kind in "fc"), default=8), EXTREMES[8])
-    return POWER, most, 1 / most
+def _bytes(ys: Sequence[Array], cotangents: Sequence[Array]) -> int:
+    """Of an entry in the narrowest format that the outputs or the cotangents have, or were computed in."""
+    narrowest = min((np.finfo(y.dtype).dtype.itemsize for y in ys if y.dtype.kind in "fc"), default=8)
+    return 2 if any(carried([d]) >= HALF for d in cotangents) else min(narrowest, 8)
 
 
 def _parts(rng: np.random.Generator, u: Sequence[Array]) -> dict[str, tuple[list[Array], list[Array]]]:
@@ -94,22 +96,23 @@ def _parts(rng: np.random.Generator, u: Sequence[Array]) -> dict[str, tuple[list
     starts = np.cumsum([0, *(x.size for x in u)])
     single = iter([np.arange(x.size).reshape(x.shape) == chosen - start for x, start in zip(u, starts, strict=False)])
     return {"ones": parted(np.ones_like), "one entry": parted(lambda x: np.where(next(single), x, 0)),
-            "half of the entries": parted(lambda x: np.where(rng.random(x.shape) < HALF, x, 0))}
+            "half of the entries": parted(lambda x: np.where(rng.random(x.shape) < SHARE, x, 0))}
 
 
-def _evidence(k: str, x: Array, pulled: list[Array | None], sides: Mapping[str, list[Array | None]], powers: Sequence[float], rounding: float,
-              measured: Callable[[], float]) -> Evidence:
+def _evidence(k: str, x: Array, pulled: list[Array | None], sides: Mapping[str, list[Array | None]], powers: Sequence[float],
+              general: tuple[float, float], rounding: float, measured: Callable[[], float]) -> Evidence:
     if any(d is None or misfit(d, x) for d in (*pulled, *(d for two in sides.values() for d in two))):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="a cotangent is missing or mis-shaped: see `shapes`")
     if not all(np.isfinite(d).all() for d in pulled[:2] if d is not None):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="the cotangent is not finite here: see `adjoint` and `values`")
     at_u, at_v, at_both, at_zero, *at_powers = (np.asarray(d, np.result_type(d, np.float64)) for d in pulled if d is not None)
-    at_power, (a, b) = at_powers[0], GENERAL
+    at_power, (a, b) = at_powers[0], general
     gaps: Mapping[str, tuple[float, float]] = {
         **{f"J′({c:.4g}u) = {c:.4g} J′u": (_largest(at / c - at_u), rounding * _largest(at_u))
            for c, at in zip(powers, at_powers, strict=True) if _normal(c * at_u, x)},
         "J′0 = 0": (_largest(at_zero), 0.0),
-        f"J′({a:g}u + {b:g}v) = {a:g} J′u + {b:g} J′v": (_largest(at_both - a * at_u - b * at_v), rounding * (_largest(a * at_u) + _largest(b * at_v))),
+        **{f"J′({a:g}u + {b:g}v) = {a:g} J′u + {b:g} J′v": (_largest(at_both - a * at_u - b * at_v), rounding * whole)
+           for whole in [_largest(a * at_u) + _largest(b * at_v)] if whole == 0 or _normal(np.asarray(whole), x)},
         **{f"J′u = J′(w) + J′(u − w), w being {name},": (_largest(at_u - one - other), rounding * (_largest(at_u) + _largest(one) + _largest(other)))
            for name, two in sides.items() for one, other in [[np.asarray(d, at_u.dtype) for d in two]]},
     }
