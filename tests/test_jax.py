@@ -54,6 +54,8 @@ PLAIN = {
     "integers beside": (lambda x, i: (x[i], jnp.argmax(x), {"rest": x.sum()}), "4 d", "n int[0,4)"),
     "a custom_jvp": (jax.nn.relu, "n d"),
     "control flow on values": (lambda x: x * 2 if x.sum() > 0 else x * 3, "n d"),
+    "a loop": (lambda W, x: jax.lax.scan(lambda h, t: (jnp.tanh(t + h @ W),) * 2, x[0], x), "d d", "n t d"),
+    "a custom_vjp, mapped": (jax.vmap(rule(jnp.sin, lambda x: (jnp.sin(x), x), lambda x, dy: (dy * jnp.cos(x),))), "n d"),
     "half of the input used": (lambda x: x[:1] ** 2, "n d"),
     "complex": (lambda z: jnp.abs(z) ** 2 + (z * z).real, np.random.default_rng(0).standard_normal((3, 4)).view(np.complex128)),
     "noise held by a key": (lambda x, key: x * jax.random.bernoulli(key, 0.5, x.shape), "n d", np.array([0, 7], np.uint32)),

@@ -141,6 +141,7 @@ RIGHT = {
     "a Function": (Scaled, "n d", "d"),
     "its apply": (Scaled.apply, "n d", "d"),
     "its context apart": (Separate, "n d"),
+    "an input of several Functions": (lambda x, s: Scaled.apply(x, s) * Separate.apply(x) + Separate.apply(s), "n d", "d"),
     "a lambda": (lambda x: (x * x).sum(-1), "n d"),
     "a function of torch's": (torch.nn.functional.softplus, "n d"),
     "a builtin": (torch.tanh, "n d"),

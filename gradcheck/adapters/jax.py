@@ -1,22 +1,28 @@
 """JAX: functions of its arrays, `custom_vjp` and `jit` among them; arguments and results may be pytrees.
 
-A point in float64 is judged inside `jax.enable_x64`; outside nothing changes. Integer arguments are held.
+A point in float64 is judged inside `jax.enable_x64`; outside nothing changes. Integer arguments are held. A function with loops or
+branches is compiled as a whole: otherwise JAX compiles the body of each anew at every call.
 """
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..evidence import Point
 from ..subjects import Array, Arrays
 from . import adapter
 from .code import source_of
-from .frameworks import Functional, OtherNoise, Run
+from .frameworks import Functional, Itself, OtherNoise, Run
+from .noise import held
 
+BODIES = ("scan[", "while[", "cond[", "checkpoint[", "remat2[", "custom_linear_solve[")      # in a jaxpr: what holds functions of its own
+DEEP = 9                  # wrappers within wrappers: a file's own objects may answer to any name
 ROUNDINGS = 1e4           # of the largest output: what the values of `fwd` and of the function itself may differ by
 
 
@@ -41,10 +47,12 @@ class Jax(Functional):
 
     @classmethod
     def is_function(cls, function: object) -> bool:
-        jax = cls.loaded()
-        while isinstance(function, partial):
-            function = function.func
-        return isinstance(function, jax.custom_vjp | jax.custom_jvp | jax.stages.Wrapped)
+        """What JAX wrapped, also within what it made of that: `vmap` hands on all attributes of a `custom_vjp`, and looks like a layer."""
+        jax, known = cls.loaded(), []
+        while function is not None and len(known) < DEEP:
+            known.append(function)
+            function = function.func if isinstance(function, partial) else getattr(function, "__wrapped__", None)
+        return any(isinstance(f, jax.custom_vjp | jax.custom_jvp | jax.stages.Wrapped) for f in known)
 
     @classmethod
     def traces(cls, function: Callable[..., Any], arguments: Sequence[Any]) -> str:
@@ -62,6 +70,29 @@ class Jax(Functional):
         """Of the backward rule, where one was given."""
         function = self.specimen.func if isinstance(self.specimen, partial) else self.specimen
         return source_of(getattr(function, "bwd", None)) or super().source
+
+    def prepared(self, point: Point, xs: Sequence[Array]) -> tuple[Run, Arrays]:
+        run, primals = super().prepared(point, xs)
+        return (self.compiled(run) if self.holds_bodies(run, primals) else run), primals
+
+    def compiled(self, run: Run) -> Run:
+        """Its call as one program for all points of the same shapes."""
+        whole = self.loaded().jit(self.specimen if isinstance(self.factory, Itself) and not self.domains else lambda *args: run.call(args, {}))
+        return replace(run, call=lambda args, own: whole(*args))
+
+    def holds_bodies(self, run: Run, primals: Arrays) -> bool:
+        """Whether there are loops or branches in the function or in its pullback; no, where it cannot be traced."""
+        jax = self.loaded()
+
+        def both(xs: Sequence[Any]) -> Any:
+            ys, pull = jax.vjp(lambda *xs: Functional.first(self, run, {**primals, **dict(zip(run.moving, xs, strict=True))}), *xs)
+            return pull(list(map(jax.numpy.ones_like, ys)))
+        try:
+            with self.scope(primals.values()), held(0):
+                text = str(jax.make_jaxpr(both)([primals[k] for k in run.moving]))
+        except Exception:                                        # what is wrong with it is said where it is run
+            return False
+        return any(body in text for body in BODIES)
 
     def tried(self, run: Run, primals: Arrays) -> None:
         """Shapes alone tell it, without compiling anything, unless the function asks for values."""

@@ -306,7 +306,7 @@ def watched(ys: Sequence[Tensor], primals: Mapping[str, Any]) -> Iterator[dict[s
         returned = type(node).apply(node, *dys)
         for (after, _), d in zip(node.next_functions, returned if isinstance(returned, tuple) else (returned,), strict=False):
             k = next((k for k, end in primals.items() if after is not None and (after is end or getattr(after, "variable", None) is end)), None)
-            if k is not None and d is not None and d.shape != _shape_of(after):
+            if k is not None and d is not None and tuple(d.shape) != _shape_of(after):
                 raw[k] = d.detach().clone()
         return returned
 
@@ -327,7 +327,7 @@ def is_written(node: Any) -> bool:
 
 def _shape_of(node: Any) -> Any:
     variable = getattr(node, "variable", None)
-    return node._input_metadata[0].shape if variable is None else variable.shape
+    return tuple(node._input_metadata[0].shape if variable is None else variable.shape)
 
 
 @cache

@@ -176,6 +176,24 @@ def float32_inside(wrong):
     return gradcheck.case(Exp, "n d")
 
 
+@defect("H7", "alias")
+def one_buffer_for_all_cotangents(wrong):
+    class Sine(Function):
+        buffers: dict = {}                                 # noqa: RUF012
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        def backward(ctx, dy):
+            x, = ctx.saved_tensors
+            dx = dy * x.cos()
+            return Sine.buffers.setdefault((x.shape, x.dtype), torch.empty_like(x)).copy_(dx) if wrong else dx
+    return gradcheck.case(Sine, "n d")
+
+
 @defect("H2", "pure")
 def upstream_overwritten(wrong):
     class Sine(Function):
