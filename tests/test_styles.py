@@ -697,6 +697,21 @@ class TwoOutputs:
         return du * np.cos(self.x) - dv * np.sin(self.x)
 
 
+class OptionalUpstream(TwoOutputs):
+    def backward(self, du, dv=None):
+        return super().backward(du, 0.0 if dv is None else dv)
+
+
+class OneOfTwo(TwoOutputs):
+    """The second output has no upstream: a last state, as one keeps it."""
+
+    def forward(self, x):
+        return super().forward(x)[0], x[:1]
+
+    def backward(self, dy):
+        return dy * np.cos(self.x)
+
+
 class TwoOutputsInOne(TwoOutputs):
     def backward(self, dys):
         return super().backward(*dys)
@@ -764,6 +779,7 @@ class Derivative:
 
 @pytest.mark.parametrize(("layer", "inputs"), [
     (TwoInputs, ["n d", "n d"]), (ListOfInputs, ["n d", "n d"]), (WithMemory, ["n d", "n d"]), (TwoOutputs, ["n d"]), (TwoOutputsInOne, ["n d"]),
+    (OptionalUpstream, ["n d"]), (OneOfTwo, ["n d"]),
     (AnyNumber, ["n d"]), (Optional, ["n d"]),
     (Loss, ["n d", "n d"]), (LossOfInputs, ["n d", "n d"]), (Derivative, ["n d"]), (LossOfThePrediction, ["n d", "n d"]), (LossByEntry, ["n d", "n d"])])
 def test_what_goes_in_and_comes_out(layer, inputs):
@@ -834,6 +850,13 @@ class SoftmaxDerivative(Derivative):
         return e / e.sum(1, keepdims=True)
 
 
+class DerivativeOfTheOutput(Derivative):
+    def backward(self, x):
+        return 1 - x ** 2
+
+    grad = None
+
+
 class SquareWeights(Attributes):
     """U and V have one shape, and their gradients are returned in an order that nothing tells."""
 
@@ -899,6 +922,7 @@ class OutputAndMask:
     (ReturnsNothing, "no cotangent of x was found", ["W", "b"], {"W", "b"}),
     (SquareWeights, r"params=\['W', 'b'\]", ["U", "V"], {"x", "U", "V"}),
     (SoftmaxDerivative, "the function is not elementwise", None, None),
+    (DerivativeOfTheOutput, "is not zero where its argument is", None, None),
     (OutputAndMask, "call the saved values `cache`", None, None),
 ])
 def test_what_cannot_be_told_is_an_error_and_can_be_said(layer, says, params, judged):

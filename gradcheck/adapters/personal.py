@@ -167,10 +167,10 @@ class Driver(Dialect):
         self.xs, y = list(xs), self.ran(xs)
         if self.plan.output:
             return getattr(self.layer, self.plan.output)
-        if not self.plan.cache:
-            return y
-        self.cached = y[-1]
-        return y[0] if len(y) == 2 else y[:-1]
+        if self.plan.cache:
+            self.cached = y[-1]
+            y = y[0] if len(y) == 2 else y[:-1]
+        return y if self.plan.only is None else y[self.plan.only]
 
     def pulled(self, dys: Sequence[Array]) -> Any:
         """What backward returns, given its arguments in the order that it takes them."""
@@ -222,6 +222,7 @@ class Driver(Dialect):
         notes = [f"{self.entry.__name__} and {back}({', '.join(p.order)})" + how,
                  f"parameters: {pairs}" if pairs else "no parameters were found: name them with params=[…] if there are any"]
         notes += [f"the cotangent of {k} is {s}" for k, s in p.inputs.items() if not s.kind]
+        notes += [f"{back} takes one upstream, that of output {p.only}: the others are not judged"] * (p.only is not None)
         notes += [f"{back} takes no upstream: it is the factor of an elementwise pullback"] * p.factor
         notes += [f"{back} changes the parameters: their gradients are the steps that it takes, and it is put back"] * (Source(UPDATE) in p.gradient.values())
         notes += [f"{back} takes a step along the gradients of {', '.join(p.steps)}, and it is put back"] * bool(p.steps)

@@ -66,6 +66,7 @@ class Source:
 class Plan:
     """How the layer is to be read."""
     output: str = ""                                       # the attribute that has the output, where forward returns nothing
+    only: int | None = None                                # the one of several outputs that has an upstream
     cache: bool = False                                    # forward returns (y, cache)
     pull: bool = False                                     # forward returns (y, pullback)
     rated: bool = False                                    # backward takes a step itself, at a learning rate that the layer holds
@@ -127,25 +128,59 @@ class Study:
     def __init__(self, driver: Driver, xs: Sequence[Array]) -> None:
         self.driver, self.layer, self.xs = driver, driver.layer, [np.copy(x) for x in xs]
         self.names, self.params = driver.names(len(xs)), driver.params
-        self.who = type(self.layer).__name__
+        self.who, self.borrowed = type(self.layer).__name__, False
 
     def plan(self) -> Plan:
         steady = self._steady()
         plan = self.driver.plan = self._signature(self.y)
         try:
-            self.outputs = self._outputs()
-            self.before = before = {p: np.copy(v) for p, v in places(self.layer)}
-            self.returned = Returned.of(self.driver.pulled(self._upstreams()))
+            if not self._pulls_back() and "dys" in plan.order:
+                self._one_of(plan)
+            if self.borrowed:
+                self._linear()
         except AdaptError:
             raise
         except Exception:                                  # the checks meet it again, and report it
             return plan
+        if not self.pulled:
+            return plan
+        before = self.before
         if plan.factor:
             self._elementwise()
         updated = {p for p in steady if not np.array_equal(before[p], read(self.layer, p), equal_nan=True)}
         self._inputs(plan)
         self._parameters(plan, _slots(self.layer, steady), updated)
         return plan
+
+    def _pulls_back(self) -> bool:
+        """Run forward and backward: whether they run, and what is returned has the inputs' shapes."""
+        self.outputs, self.pulled = self._outputs(), False
+        self.before = {p: np.copy(v) for p, v in places(self.layer)}
+        try:
+            self.returned = Returned.of(self.driver.pulled(self._upstreams()))
+        except AdaptError:
+            raise
+        except Exception:                                  # the checks meet it again, and report it
+            return False
+        self.pulled = True
+        return all(np.shape(v) == x.shape for v, x in zip(self.returned.flat, self.xs, strict=False) if v is not None)
+
+    def _one_of(self, plan: Plan) -> None:
+        """One upstream, though there are several outputs: it is that of the first one for which backward runs, beside which others are states or the like."""
+        all_in_one, count = plan.order, len(self.outputs)
+        plan.order = tuple("dy" if a == "dys" else a for a in plan.order)
+        for plan.only in range(count):
+            if self._pulls_back():
+                return
+        plan.only, plan.order = None, all_in_one
+        self._pulls_back()
+
+    def _linear(self) -> None:
+        """Errors: AdaptError where what bears an input's name is no upstream, since backward is not zero where it is."""
+        if any(np.any(v) for v in Returned.of(self.driver.pulled([0 * y for y in self.outputs])).flat):
+            raise AdaptError(f"{self.who}: {self.driver.exit.__name__}({', '.join(self.names)}) is not zero where its argument is: that is no upstream; the "
+                             "derivative of an elementwise function at its input is to be called `derivative`; or use gradcheck.subject(call, pullback, …)")
+        self._pulls_back()
 
     def _steady(self) -> list[Path]:
         """The places that a forward leaves alone. What it makes anew is no parameter, though it may be the same by chance: a mask of two entries."""
@@ -156,9 +191,8 @@ class Study:
         others = [again(x, rng) for x in self.xs]
         self.driver.ran([x * 0.75 if x.dtype.kind == "f" and np.array_equal(x, o) else o for x, o in zip(self.xs, others, strict=True)])
         now = {p: read(self.layer, p) for p in before if not any(p[:len(o)] == o for o in self.driver.optimizers())}
-        stays = lambda p, v, content: (now[p] is v or not isinstance(v, np.ndarray)) and np.array_equal(content, now[p], equal_nan=True)
         return [p for p, (v, content) in before.items() if now.get(p) is not None and np.shape(now[p]) == content.shape
-                and (stays(p, v, content) or now[p] is born.get(p))]
+                and ((now[p] is v or not isinstance(v, np.ndarray)) and np.array_equal(content, now[p], equal_nan=True) or now[p] is born.get(p))]
 
     def _upstreams(self) -> list[Array]:
         """One for each output, in general position: at ones, a normalisation has no gradient of its scale."""
@@ -178,11 +212,11 @@ class Study:
             return Plan(cache=True, pull=True, order=self._order(arguments(ys[-1]), len(ys) - 1, ys))
         if self.driver.one_way:
             raise AdaptError(f"{self.who} has no backward, and its {self.driver.entry.__name__} returns {type(y).__name__}, not (y, pullback)")
-        takes = [a for a in _taken(self.driver.exit, len(ys)) if a not in self.driver.flags]
+        opaque = many and len(ys) > 1 and not isinstance(ys[-1], np.ndarray | float | np.floating)
+        takes = [a for a in _taken(self.driver.exit, len(ys) - opaque) if a not in self.driver.flags]
         if y is None:
             return Plan(output=self._left(), order=self._order(takes, 1, ys))
         named = any(a.lower() in CACHES for a in takes)
-        opaque = many and len(ys) > 1 and not isinstance(ys[-1], np.ndarray | float | np.floating)
         if many and len(ys) > 1 and (opaque or named and len(takes) != len(ys) + 1):
             return Plan(cache=True, order=self._order(takes, len(ys) - 1, ys, cached=not named))
         if self._derives(takes) and np.ndim(y):
@@ -201,7 +235,7 @@ class Study:
         if len(up) == outputs and others and len(others) == len(given):
             role |= dict(zip(others, given, strict=True))
         elif not free and len(takes) == outputs and not any(r in ("cache", "rate") for r in role.values()) and not self._loss(takes, ys):
-            role = dict.fromkeys(takes, "")                # upstreams that bear the inputs' names
+            role, self.borrowed = dict.fromkeys(takes, ""), True      # upstreams that bear the inputs' names
         order = tuple(role[a] or "dy" for a in takes)
         if order.count("dy") == 1 and outputs > 1:
             order = tuple("dys" if a == "dy" else a for a in order)
@@ -491,10 +525,12 @@ def _chosen(fitting: list[list[Any]], so_far: tuple[Any, ...]) -> Iterator[tuple
 
 
 def _taken(function: Callable[..., Any], outputs: int) -> tuple[str, ...]:
-    """The arguments of a backward: those that must be given; else as many as there are outputs, or one that is called as upstreams are."""
-    if must := arguments(function):
-        return must
+    """The arguments of a backward: those that must be given, with upstreams that need not be if there are as many outputs; else as many as there
+    are outputs, or one that is called as upstreams are."""
     known = signature_of(function)
+    if must := arguments(function):
+        more = [n for n, p in known.items() if p.default is None and is_upstream(n)]
+        return (*must, *more) if len(more) + len([n for n in must if is_upstream(n)]) == outputs else must
     if any(p.kind is p.VAR_POSITIONAL for p in known.values()):
         return tuple(f"dy{i}" for i in range(outputs))
     return tuple(n for n, p in known.items() if p.kind is not p.VAR_KEYWORD and is_upstream(n))[:1]
