@@ -661,6 +661,46 @@ def test_two_functions_of_a_course(wrong):
     assert bool(result) is not wrong
 
 
+def half_square_loss(x, t):
+    """A loss that returns its gradient."""
+    return 0.5 * np.sum((x - t) ** 2), x - t
+
+
+class Product:
+    """Static functions of a context, as those of a small autograd have them."""
+
+    @staticmethod
+    def forward(ctx, x, W):
+        ctx.save_for_backward(x, W)
+        ctx.scale = 2.0
+        return ctx.scale * x @ W
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        x, W = ctx.saved_values
+        return ctx.scale * grad_output @ W.T, ctx.scale * x.T @ grad_output
+
+
+class WrongProduct(Product):
+    @staticmethod
+    def backward(ctx, grad_output):
+        dx, dW = Product.backward(ctx, grad_output)
+        return dx, dW / len(dx)
+
+
+def test_a_loss_that_returns_its_gradient():
+    assert gradcheck.check(half_square_loss, "n d", "n d", profile="quick")
+    wrong = lambda x, t: (half_square_loss(x, t)[0], t - x)
+    result = gradcheck.check(wrong, "n d", "n d", profile="quick", checks=["adjoint"], name="wrong")
+    assert {k[:2] for k in verdicts(result)} == {("adjoint", "x")}
+
+
+def test_static_functions_of_a_context():
+    assert gradcheck.check(Product, "n d", "d k", profile="quick")
+    result = gradcheck.check(WrongProduct, "n d", "d k", profile="quick", checks=["adjoint"])
+    assert {k[:2] for k in verdicts(result)} == {("adjoint", "W")}
+
+
 # --- several inputs and outputs, losses, derivatives ------------------------------------------------------------------------------
 
 class TwoInputs:

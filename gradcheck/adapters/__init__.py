@@ -78,6 +78,8 @@ def adapt(factory: Callable[..., Any], *inputs: Any, options: Mapping[str, Seque
     inputs: shapes as text (`"n rows cols 2"`) or arrays, one each; a layer with a law needs none. options: keyword -> its values, simplest first.
     What the factory raises is the family's answer at every point. Errors: AdaptError when no protocol is recognised, or the inputs are missing.
     """
+    if framework is None and not options and personal.gives_gradients(factory, inputs):
+        factory = personal.Valued(factory)
     simplest = Options.of(options).values({}, _called(factory))
     itself = frameworks.is_itself(factory, options, framework)
     if not itself and not isinstance(factory, type | FunctionType) and _first(factory):

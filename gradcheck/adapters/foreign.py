@@ -142,6 +142,10 @@ class Dialect(ABC):
         switched = [f"{k}={v}" for k, v in self.flags.items() if signature_of(self.entry)[k].default is not v]
         return ", ".join([f"[{given}]" if self.packed(names) != list(names) else given, *switched])
 
+    def made(self, lines: list[str]) -> list[str]:
+        """The lines that build the layer, or none where there is nothing to build."""
+        return lines
+
     def script(self, names: Sequence[str]) -> str:
         """The lines that run the layer by hand."""
         return f"y = layer.forward({', '.join(names)})\ndy = np.ones_like(y)\ndx = layer.backward(dy)"
@@ -270,8 +274,8 @@ class Foreign:
         dialect = self.started(point, xs)
         names = dialect.names(len(xs))
         switched = ["# and its switches as they are while it does not train"] * (not point.train and any(switches(dialect.layer)))
-        return "\n".join(["import numpy as np", *construction(self.factory, self.options.values(point.options, self.name)), *switched,
-                          *(f"{n} = {literal(x)}" for n, x in zip(names, xs, strict=True)), dialect.script(names)])
+        made = dialect.made(construction(self.factory, self.options.values(point.options, self.name)))
+        return "\n".join(["import numpy as np", *made, *switched, *(f"{n} = {literal(x)}" for n, x in zip(names, xs, strict=True)), dialect.script(names)])
 
 
 class Tape:

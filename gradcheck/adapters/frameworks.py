@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -328,6 +329,12 @@ def is_itself(target: Any, options: Mapping[str, Any] | None = None, framework: 
         return False
     spread = framework and any(p.kind is p.VAR_POSITIONAL for p in signature_of(target).values())
     return bool(spread or inspect.isbuiltin(Traced.plain(target)) or set(arguments(target)) - set(options or {}))
+
+
+def concern(function: types.FunctionType) -> bool:
+    """Whether a function was written where a framework was imported."""
+    modules = (v.__name__ for v in function.__globals__.values() if isinstance(v, types.ModuleType))
+    return any(m.partition(".")[0] in FRAMEWORKS for m in modules)
 
 
 def family_of(function: Any, inputs: Sequence[Any], framework: str | None) -> type[Traced] | None:

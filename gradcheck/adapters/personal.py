@@ -5,7 +5,7 @@ import copy
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from inspect import signature
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from ..evidence import Point
 from ..subjects import Facts
-from . import adapter
+from . import adapter, frameworks
+from .code import arguments, signature_of, source_of
 from .foreign import Array, Dialect, Foreign, Params
 from .inputs import Inputs
 from .noise import held
@@ -43,6 +44,66 @@ def gives_pullback(layer: Any, inputs: Sequence[Any]) -> bool:
     except Exception:                                      # it may be another framework's, which takes no such arrays
         return False
     return isinstance(y, tuple) and len(y) > 1 and callable(y[-1])
+
+
+def gives_gradients(function: Any, inputs: Sequence[Any]) -> bool:
+    """Whether a function of these inputs returns a number and arrays of their shapes, as a loss returns its gradients; one trial says it."""
+    if not isinstance(function, types.FunctionType) or not inputs or len(arguments(function)) != len(inputs) or frameworks.concern(function):
+        return False
+    try:
+        with held(0), np.errstate(all="ignore"):
+            xs = Inputs(tuple(inputs)).draw(Point())
+            y = function(*map(np.copy, xs))
+    except Exception:                                      # it may take other arrays, or build a layer
+        return False
+    given = isinstance(y, tuple) and len(y) > 1 and all(isinstance(v, np.ndarray | np.floating | float) for v in y)
+    return given and np.ndim(y[0]) == 0 and {np.shape(v) for v in y[1:]} <= {x.shape for x in xs if x.dtype.kind == "f"}
+
+
+class Context:
+    """What a static forward keeps for its backward: attributes, and what it saves, under whatever name that is read."""
+
+    def __init__(self) -> None:
+        self.kept: tuple[Any, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "kept":
+            raise AttributeError(name)
+        return self._keep if name.startswith("save") and not name.startswith("saved") else self.kept
+
+    def _keep(self, *values: Any) -> None:
+        self.kept = values
+
+
+def in_context(layer: Any) -> Any:
+    """The layer; where its forward and backward are static functions of a context, the two of them with one that they share."""
+    both = _method(layer, FORWARD), _method(layer, BACKWARD)
+    if not all(isinstance(f, types.FunctionType) and {*arguments(f)[:1]} & {"ctx", "context"} for f in both):
+        return layer
+    shared: list[Context] = []
+
+    def bound(function: Any, fresh: bool) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            shared[:] = [Context()] if fresh else shared
+            return function(shared[0], *args, **kwargs)
+        call.__name__ = function.__name__
+        call.__signature__ = signature(function).replace(parameters=[*signature_of(function).values()][1:])      # type: ignore[attr-defined]
+        return call
+
+    return Pair(bound(both[0], True), bound(both[1], False))
+
+
+@dataclass(frozen=True)
+class Valued:
+    """A function that returns a number and its gradients, as a factory of the pair that it stands for."""
+    function: Callable[..., Any]
+
+    @property
+    def __name__(self) -> str:
+        return self.function.__name__
+
+    def __call__(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        return wraps(self.function)(lambda *xs: self.function(*xs)[0]), wraps(self.function)(lambda *xs: list(self.function(*xs)[1:]))
 
 
 @dataclass
@@ -83,7 +144,7 @@ class Driver(Dialect):
     """A layer of a style of its own."""
 
     def __init__(self, layer: Any, params: Params = None, many: bool = False) -> None:
-        super().__init__(Pair(*layer) if _pair(layer) else layer, params, many)
+        super().__init__(Pair(*layer) if _pair(layer) else in_context(layer), params, many)
         self.plan = Plan()
         self.cached: Any = None                            # what forward returned beside the output
         self.xs: Sequence[Array] = ()
@@ -103,6 +164,11 @@ class Driver(Dialect):
     @property
     def exit(self) -> Callable[..., Any]:
         return _method(self.layer, BACKWARD) or self.entry
+
+    @property
+    def who(self) -> str:
+        """What it is called in an error."""
+        return self.entry.__name__ if isinstance(self.layer, Pair) else type(self.layer).__name__
 
     @property
     def one_way(self) -> bool:
@@ -230,12 +296,16 @@ class Driver(Dialect):
         notes += [f"not judged, since no cotangent is returned: {', '.join(p.inert)}"] * bool(p.inert)
         return Facts(tape="functional" if p.cache else "last", upstream=p.factor or {"dy", "dys"} & {*p.order} != set(), notes=tuple(notes))
 
+    def made(self, lines: list[str]) -> list[str]:
+        return [f"# functions as in {source_of(self.exit) or 'the file of cases'}"] if isinstance(self.layer, Pair) else lines
+
     def script(self, names: Sequence[str]) -> str:
-        p, entry = self.plan, self.entry.__name__
-        call = f"{'layer' if entry == '__call__' else f'layer.{entry}'}({self.listed(names)})"
-        made = "" if p.output else f"y{', pullback' if p.pull else ', cache' if p.cache else ''} = "
-        upstream = "dy = np.ones_like(y)\n" if "dy" in p.order and made else ""
-        return f"{made}{call}\n{upstream}{'pullback' if p.pull else f'layer.{self.exit.__name__}'}({', '.join(p.order)})"
+        p, entry, y = self.plan, self.entry.__name__, "y" if "y" not in names else "out"
+        of = "" if isinstance(self.layer, Pair) else "layer."
+        call = f"{'layer' if entry == '__call__' else f'{of}{entry}'}({self.listed(names)})"
+        made = "" if p.output else f"{y}{', pullback' if p.pull else ', cache' if p.cache else ''} = "
+        upstream = f"dy = np.ones_like({y})\n" if "dy" in p.order and made else ""
+        return f"{made}{call}\n{upstream}{'pullback' if p.pull else f'{of}{self.exit.__name__}'}({', '.join(p.order)})"
 
 
 def _method(layer: Any, names: Sequence[str]) -> Callable[..., Any] | None:

@@ -128,7 +128,7 @@ class Study:
     def __init__(self, driver: Driver, xs: Sequence[Array]) -> None:
         self.driver, self.layer, self.xs = driver, driver.layer, [np.copy(x) for x in xs]
         self.names, self.params = driver.names(len(xs)), driver.params
-        self.who, self.borrowed = type(self.layer).__name__, False
+        self.who, self.borrowed = self.driver.who, False
 
     def plan(self) -> Plan:
         steady = self._steady()
