@@ -890,6 +890,18 @@ class SoftmaxDerivative(Derivative):
         return e / e.sum(1, keepdims=True)
 
 
+class MeanOfTheCotangent(Loss):
+    """One number, where the prediction has many."""
+
+    def backward(self):
+        return np.mean(self.r), -self.r
+
+
+def test_a_number_for_an_array_is_a_mistake_and_no_error():
+    result = gradcheck.check(MeanOfTheCotangent, "n d", "n d", profile="quick")
+    assert result.verdict == "fail" and not [k for k in verdicts(result) if k[2] == "error"], verdicts(result)
+
+
 class DerivativeOfTheOutput(Derivative):
     def backward(self, x):
         return 1 - x ** 2

@@ -105,7 +105,7 @@ def _unlike(rng: np.random.Generator, x: Array) -> Array:
 
 def _together(rows: Rows, way: Way, answers: Sequence[Answer], weights: Sequence[float]) -> Answer:
     """Rows one below the other; what belongs to all rows, summed."""
-    rowwise = set(map(cotangent, rows.split))
+    rowwise = {k for k in map(cotangent, rows.split) if all(a[k].ndim for a in answers if k in a)}       # one that is mis-shaped is `shapes`' to name
     return {k: (way.join if k.startswith("y") else np.concatenate if k in rowwise else np.add.reduce)(              # type: ignore[operator]
                 [np.asarray(w * a[k], a[k].dtype) for a, w in zip(answers, weights, strict=True)])
             for k in answers[0] if all(k in a for a in answers) and len({a[k].shape[(k in rowwise):] for a in answers if not k.startswith("y")}) < 2}
