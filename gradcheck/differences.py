@@ -111,8 +111,8 @@ def _evaluated(g: Curve, g0: Array, noise: Array, eps: float, steps: Array) -> L
         return Ladder(steps, (up - down) / (2 * h), (up + down - 2 * g0) / h, noise, eps, 2 * len(steps))
 
 
-def noise_of(g: Curve, g0: Array, eps: float) -> tuple[Array, int]:
-    """The standard deviation of each component's rounding, and the calls it took: what is left of g when a smooth curve is taken away.
+def noise_of(g: Curve, g0: Array, eps: float) -> tuple[Array, Array]:
+    """The standard deviation of each component's rounding, and which do not move at all: what is left of g when a smooth curve is taken away.
 
     Points lie on one side of 0 only and not on it, so that a kink or a jump there is not taken for noise; and unevenly, or a
     value that moves by whole units of its last place may look straight. Never below half a rounding of the value. Infinite
@@ -126,7 +126,7 @@ def noise_of(g: Curve, g0: Array, eps: float) -> tuple[Array, int]:
         many, few = (np.sqrt(np.mean(left[k:] ** 2, axis=0)) for k in (0, 3))                      # the few are free of the signal
         size = np.where(g0 == 0, np.sqrt(np.mean(g0**2)), np.abs(g0))                              # a sum that cancels to 0 is as rough as the others
         seen = np.fmin(many, 3 * few)
-        return np.where(seen > HOPELESS * np.max(np.abs([g0, *values]), axis=0), np.inf, np.fmax(seen, eps / 2 * size)), len(at)
+        return np.where(seen > HOPELESS * np.max(np.abs([g0, *values]), axis=0), np.inf, np.fmax(seen, eps / 2 * size)), (values == g0).all(axis=0)
 
 
 @lru_cache(maxsize=1)
@@ -161,11 +161,21 @@ def _weights(x: Array) -> Array:
     return np.array([w[c] for c in cells])
 
 
+def steepest(phi: Callable[[float], float], slope: float, end: float, eps: float) -> tuple[float, float]:
+    """A narrow interval within ±`end` where `phi` departs most from its slope at 0, by halving: if `phi` jumps, a jump."""
+    low, high = -end, end
+    while high - low > end * eps**0.75:
+        middle = (low + high) / 2
+        low, high = max(((low, middle), (middle, high)), key=lambda ab: abs(phi(ab[1]) - phi(ab[0]) - slope * (ab[1] - ab[0])))
+    return low, high
+
+
 def extrapolate(ladder: Ladder) -> Slope:
     """Each component's derivative from the cell of its table with the smallest bound, among those that no narrower row contradicts.
 
     A cell's error is what its neighbours disagree by. A kink within the steps may leave them in agreement by accident; but
     it bends the even part as well, whose cells would have to agree by another accident, and narrower steps do not see it.
+    Features finer than the steps may agree by accident too; but the plain differences of narrower steps then stray further.
     """
     h = ladder.steps[:, None]
     (row, cell, near), weights = _cells(len(h)), _weights(ladder.steps**2)
@@ -177,8 +187,8 @@ def extrapolate(ladder: Ladder) -> Slope:
         odd, even = _table(weights, ladder.odd), _table(weights, ladder.even / h)
         rounding = SIGMAS * np.sqrt(np.sum((weights[cell] / h.T) ** 2, axis=1) / 2)[:, None] * ladder.noise + ladder.eps * np.abs(odd[cell])
         bent = apart(even) - SIGMAS * np.max([_even_noise(weights[cell] - weights[k], h.T) for k in near], axis=0)[:, None] * ladder.noise
-        error = rounding + SAFETY * (apart(odd) + h[row] * np.fmax(bent, 0.0))
         value = odd[cell]
+        error = rounding + SAFETY * (apart(odd) + h[row] * np.fmax(bent, 0.0)) + _stray(row, value, ladder.odd, SIGMAS * ladder.noise / h) + _unsettled(ladder)
         error = _uncontradicted(row, value, np.where(np.isfinite(error), error, np.inf))
     best, columns = np.argmin(error, axis=0), np.arange(error.shape[1])
     return Slope(value[best, columns], error[best, columns], rounding[best, columns], h[row[best], 0])
@@ -187,6 +197,22 @@ def extrapolate(ladder: Ladder) -> Slope:
 def _even_noise(weights: Array, h: Array) -> Array:
     """The standard deviation of Σ w (g(h) + g(−h) − 2 g(0)) / h² for unit noise; that of g(0) is in every term."""
     return np.asarray(np.sqrt(2 * np.sum((weights / h**2) ** 2, axis=1) + 4 * np.sum(weights / h**2, axis=1) ** 2))
+
+
+def _stray(row: Array, value: Array, odd: Array, rounding: Array) -> Array:
+    """How much further from the cell's value the differences are on narrower steps than its own are, beyond their rounding; where g is smooth, nearer."""
+    def beyond(high: Array, low: Array) -> Array:
+        return np.asarray(np.fmax(high - value, value - low))
+    below = np.fmax.accumulate((odd - rounding)[::-1])[::-1], np.fmin.accumulate((odd + rounding)[::-1])[::-1]
+    after = np.minimum(row + 1, len(odd) - 1)
+    far = np.where((row + 1 < len(odd))[:, None], beyond(below[0][after], below[1][after]), 0.0)
+    return np.asarray(np.fmax(far - beyond(np.fmax.accumulate(odd)[row], np.fmin.accumulate(odd)[row]), 0.0))
+
+
+def _unsettled(ladder: Ladder) -> Array:
+    """How far the even part is from shrinking with the narrow steps: what bends it there, kinks or finer features, is in the odd part as well."""
+    (wide, narrow), (h, least) = ladder.even[-2:], ladder.steps[-2:]
+    return np.asarray(np.fmax(np.abs(narrow - wide * least / h) - SIGMAS * 6**0.5 * ladder.noise / least, 0.0))
 
 
 def _uncontradicted(row: Array, value: Array, error: Array) -> Array:

@@ -18,6 +18,7 @@ from .subjects import Arrays, Subject
 BUCKETS = 4096            # components of one ladder
 MOST_DROPPED = 0.5        # the share of components beyond which nothing is left out: the rest would not stand for the layer
 MARGIN = 10.0             # K: a discrepancy beyond K bounds is an error; within, it is not
+LOWER = tuple(float(np.finfo(t).eps) for t in (np.float32, np.float16))          # the precisions that values are rounded to on the way
 ROUGH = 1e3               # values this many times rougher than their dtype were computed in a lower precision
 
 
@@ -69,9 +70,21 @@ class Field:
         """From a probe of its own: the rounding noise of each component for an upstream of norm 1, and that of all relative to the values."""
         probe = self.probe(self.subject.rng("noise"))
         here = self._reduce(probe.dy, self.ys)
-        noise, _ = differences.noise_of(self.curve(probe), here, self.eps)
+        noise, still = differences.noise_of(self.curve(probe), here, self.eps)
+        if still.sum() > still.size / 2:
+            noise = self._rounded(self.curve(probe), here, still, noise)
         known = np.isfinite(noise)
         return noise / self._norms(probe.dy), float(np.linalg.norm(noise[known]) / (np.linalg.norm(here[known]) or 1.0))
+
+    def _rounded(self, curve: differences.Curve, here: Array, still: Array, noise: Array) -> Array:
+        """The noise of values that rest on small steps because they were rounded to a lower precision, if they were: then they move by roundings of it."""
+        lower = [eps for eps in LOWER if eps > self.eps]
+        moved = still & (curve(lower[-1] ** (3 / 8)) != here) if lower else ~still
+        for eps in lower if moved.sum() > still.size / 2 else ():
+            coarse, rests = differences.noise_of(curve, here, eps)
+            if np.mean(rests[moved]) < 0.5 and np.median(coarse[moved]) < eps * np.median(np.abs(here[moved])):
+                return coarse
+        return noise
 
     @property
     def precision(self) -> float:

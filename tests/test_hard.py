@@ -14,7 +14,7 @@ from gradcheck.subjects import Subject
 
 Array = np.ndarray
 CHECKS = ["adjoint", "linear", "values"]
-F32 = np.float32
+F16, F32 = np.float16, np.float32
 
 
 def normal(*shape: int) -> Array:
@@ -40,6 +40,10 @@ def relu(x: Array) -> Array:
 
 def top(x: Array) -> Array:
     return x.max(-1)
+
+
+def chosen(x: Array) -> Array:
+    return np.asarray(x == x.max(-1, keepdims=True))
 
 
 def hits(x: Array) -> Array:
@@ -158,6 +162,9 @@ RIGHT = {
     "float32 batch norm of two": lambda: of(lambda x: standardised(x, 0), lambda dy, x: standardised_pullback(dy, x, 0), x=normal(2, 5).astype(F32)),
     "float16 tanh": lambda: elementwise(np.tanh, lambda x: 1 - np.tanh(x) ** 2, normal(6).astype(np.float16)),
     "float16 product": lambda: of(np.matmul, matmul_pullback, x=normal(4, 50).astype(np.float16), w=normal(50, 3).astype(np.float16)),
+    "float16 inside float64": lambda: of(lambda x, w: (x.astype(F16) @ w.astype(F16)).astype(float), matmul_pullback, x=normal(4, 20), w=normal(20, 5)),
+    "float32 (1 - cos x) / x²": lambda: elementwise(lambda x: (1 - np.cos(x)) / x**2, lambda x: (x * np.sin(x) - 4 * np.sin(x / 2) ** 2) / x**3,
+                                                    np.array([1e-3, 3e-4, 1e-2], F32)),
     "complex square": lambda: elementwise(lambda x: x * x, lambda x: np.conj(2 * x), normal(4) + 1j * normal(8)[4:]),
     "complex product": lambda: of(np.matmul, matmul_pullback, x=normal(4, 5) + 1j, w=normal(5, 3) - 2j),
     "squared modulus": lambda: of(lambda x: (x * np.conj(x)).real, lambda dy, x: (2 * dy * x,), x=normal(4) + 1j * normal(8)[4:]),
@@ -179,6 +186,9 @@ WRONG = {
                                                  x=normal(4), y=normal(4, 2)),
     "a factor of 1 + 1e-8": lambda: elementwise(np.sin, lambda x: (1 + 1e-8) * np.cos(x), normal(5)),
     "a slope 1e-8 too large": lambda: elementwise(np.sin, lambda x: np.cos(x) + 1e-8, normal(5)),
+    "a gate that jumps, a thousandth too much": lambda: of(lambda x, w: x @ w * chosen(x @ w), lambda dy, x, w: (
+        1.001 * (dy * chosen(x @ w)) @ w.T, x.T @ (dy * chosen(x @ w))), x=normal(6, 4), w=normal(5, 4).T),
+    "rounded to 6 digits, a tenth too much": lambda: elementwise(lambda x: np.round(np.sin(x), 6), lambda x: 1.1 * np.cos(x), normal(6)),
     "sin(1000 x), twice": lambda: elementwise(lambda x: np.sin(1e3 * x), lambda x: 2e3 * np.cos(1e3 * x), normal(6)),
     "float16, half as much again": lambda: elementwise(np.tanh, lambda x: (1 - np.tanh(x) ** 2) * x.dtype.type(1.5), normal(6).astype(np.float16)),
     "float32, a thousandth too much": lambda: elementwise(np.tanh, lambda x: (1 - np.tanh(x) ** 2) * F32(1.001), normal(6).astype(F32)),

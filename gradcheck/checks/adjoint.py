@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import inf
 from typing import Any
 
@@ -27,6 +27,9 @@ PARTINGS = 6              # ways to part a direction in two, before its slope is
 ADDITIVE = 0.1            # of a discrepancy: what the parts may miss the whole by, and leave it an error
 NEARER = (1e-5, 1e-8)     # of the steps: where features may lie that the usual ones jump over
 LEFT_OUT = "output parts left out: a kink within the steps"
+WIDER = 3.0 ** np.arange(1, 6)            # of the widest step: secants that a function in steps follows
+FOLLOWED, BETTER = 2, 0.3 # how many secants agree with a claim, and to what share of its discrepancy, before it is looked at for jumps
+JUMP = 100.0              # times as steep as it is claimed and measured to be, however near: a jump
 KINKED = "every output is at a kink or outside the domain here"
 
 
@@ -207,6 +210,8 @@ class Trial:
             return "two measurements of the same direction disagree"
         if not self.additive(k, worst):
             return "the point is a kink: slopes along parts of a direction do not add up"
+        if self.stepped(k, worst):
+            return "the values move in jumps, and as claimed from jump to jump: they are rounded to a grid coarser than the steps"
         nearer = any(self.right_nearer(k, worst, zoom) for zoom in NEARER)
         return "the claim is right on far smaller steps: the function has features finer than the usual ones" if nearer else ""
 
@@ -230,6 +235,19 @@ class Trial:
             if abs(one + other - whole) > allowed:
                 return False
         return True
+
+    def stepped(self, k: str, worst: Probed) -> bool:
+        """Whether the function changes as claimed over wide steps, in jumps: between them it has another slope, or none at all."""
+        m, r = worst.measured, self.reading(k, worst)
+        curve, rest = self.field.curve(m.probe), m.value - r.value
+        with np.errstate(all="ignore"):
+            phi = cache(lambda t: float(np.sum(curve(t))))
+            ends = [t for t in m.ladder.steps[0] * WIDER if abs((phi(t) - phi(-t)) / (2 * t) - rest - r.claim) <= BETTER * r.residual]
+            if len(ends) < FOLLOWED:
+                return False
+            low, high = differences.steepest(phi, m.value, ends[0], self.field.eps)
+            jump, noise = abs(phi(high) - phi(low)), float(np.linalg.norm(self.field.noise(m.probe)))
+        return jump > MARGIN * noise and jump > JUMP * (high - low) * max(abs(m.value), abs(rest + r.claim))
 
     def right_nearer(self, k: str, worst: Probed, zoom: float) -> bool:
         """Whether far smaller steps, finely enough, agree with the claim: then the function has features that the usual ones jump over."""

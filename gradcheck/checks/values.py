@@ -97,15 +97,14 @@ def _special(s: Subject, recipe: Recipe, among: Sequence[str], rng: np.random.Ge
 
 def _measured(s: Subject, usual: Subject, ordinary: float) -> Iterator[Evidence]:
     """As `adjoint` judges. Three things are no accusation: what is left where everything is saturated away, which is the rounding
-    of gates that are 1 or 0; what only coarse steps show, which at 1e8, or beside an epsilon, jump over the function's features;
-    and a slope seen through values far rougher than elsewhere, which at 1e8 may be the steps of a staircase.
+    of gates that are 1 or 0, in the precision that they turn out to have; what only coarse steps show, which at 1e8, or beside an epsilon, jump over
+    the function's features; and a slope seen through values far rougher than elsewhere, which at 1e8 may be the steps of a staircase.
     """
-    trial = Trial(replace(s, demand=inf), probes=1)
-    rounding = MARGIN * trial.eps * ordinary * _largest(s)
+    trial, there, size = Trial(replace(s, demand=inf), probes=1), Trial(usual).field, MARGIN * ordinary * _largest(s)
     for e in trial.evidence():
         unsure = e.verdict is Verdict.FAIL and "subgradient" not in e.marks and (
-            e.measured <= rounding or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal)
-            or trial.field.precision > ROUGHER * Trial(usual).field.precision)
+            e.measured <= size * max(trial.eps, there.precision) or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal)
+            or trial.field.precision > ROUGHER * there.precision)
         yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, near overflow, or with features finer than the steps") if unsure else (
             _left_out(trial, e, usual) if e.verdict is Verdict.PASS and any(LEFT_OUT in n for n in e.notes) else e)
 
