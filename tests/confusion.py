@@ -21,7 +21,7 @@ import numpy as np
 from gradcheck.checks import CHECKS
 from gradcheck.checks.adjoint import Trial
 from gradcheck.diagnose import UNRECOGNISED, Picture, located, picture, recognise, telling
-from gradcheck.diagnose.pictures import aligned, axes_of
+from gradcheck.diagnose.pictures import aligned, axes_of, jolted
 from gradcheck.evidence import Evidence, Verdict
 from gradcheck.inner import scale, upstream
 from gradcheck.mutants import Swap, edits, installed, recompiled, swaps
@@ -143,7 +143,8 @@ def exact(s: Subject, right: Subject) -> Picture:
 
     bound = {k: 1e-13 * np.max(np.abs(true[k]), initial=0.0) * np.ones(s.primals[k].shape) for k in part}          # type: ignore[arg-type]
     return Picture(s.primals, {k: claimed.get(k) for k in part}, {k: np.stack(v) for k, v in part.items()}, {k: np.asarray(true[k]) for k in part}, bound,
-                   flat, np.concatenate([y.ravel() for y in ys]), tuple(y.shape for y in ys), axes_of(right, ys), s.point.sizes, before)
+                   flat, np.concatenate([y.ravel() for y in ys]), tuple(y.shape for y in ys), axes_of(right, ys), s.point.sizes, before,
+                   partial(jolted, s, s.differentiable, dys))
 
 
 def differs(s: Subject, right: Subject, k: str) -> bool:

@@ -95,7 +95,21 @@ def test_what_is_written_over_is_told_from_what_is_added():
         for i, j in np.ndindex(dy.shape):
             d[i:i + 2, j:j + 2] = dy[i, j]
         return {"x": d}
-    assert "every entry of dx has the share of the last axis 0 and axis 1 alone" in failing(gradcheck.subject(lambda p: windows(p["x"]), once, x="rows cols"), "x").diagnosis
+    s = gradcheck.subject(lambda p: windows(p["x"]), once, x="rows cols")
+    assert "every entry of dx has the share of the last axis 0 and axis 1 alone" in failing(s, "x").diagnosis
+
+
+NARROWER = {"float32": lambda a: a.astype("f4").astype(float), "float16 or bfloat16": lambda a: a.astype("f2").astype(float),
+            "not recognised": lambda a: a + 1e-7 * np.sin(3 * a), "is not recognised": lambda a: a + 1e-3 * np.sin(3 * a)}
+
+
+@pytest.mark.parametrize("said", NARROWER)
+def test_roundings_are_told_from_what_is_off_as_little(said):
+    def pull(p, dy):
+        dz = dy * (1 - np.tanh(p["x"] @ p["W"]) ** 2)
+        return {"x": dz @ NARROWER[said](p["W"]).T, "W": p["x"].T @ dz}
+    s = gradcheck.subject(lambda p: np.tanh(p["x"] @ p["W"]), pull, x="n d", W="d k")
+    assert said in failing(s, "x").diagnosis
 
 
 def test_a_border_cropped_at_one_side_is_a_shift():

@@ -382,17 +382,30 @@ def _not_zero(p: Picture, k: str) -> Iterator[Guess]:
 
 
 def _narrow(p: Picture, k: str) -> Iterator[Guess]:
-    """Every entry is a number of a narrower format, or as far off as its roundings in the middle make it."""
+    """Every entry is a number of a narrower format, or off by as much as it jumps, by roundings in the middle, while all that is read moves a little."""
     d, t = p.claim(k), p.true[k]
     if d.dtype != np.float64 or not np.isfinite(d).all():
         return
-    size = np.max(np.abs(t), initial=0.0)
-    for dtype in ("float16", "float32"):
-        eps, off = float(np.finfo(dtype).eps), d - t
-        kept = np.array_equal(d.astype(dtype).astype(d.dtype), d) and d.size > 1
-        noisy = dtype == "float32" and p.wrong(k).sum() > 3 and (off > 0).any() and (off < 0).any()
-        if (kept or noisy) and np.max(np.abs(off), initial=0.0) <= 16 * eps * size:
-            yield dtype, d
+    wrong, off, size = p.wrong(k), np.abs(d - t), np.max(np.abs(t), initial=0.0)
+    for dtype, said in NARROW.items():
+        eps = float(np.finfo(dtype).eps)
+        if np.max(off, initial=0.0) <= 16 * eps * size:
+            kept = d.size > 1 and np.array_equal(d.astype(dtype).astype(d.dtype), d)
+            if kept or wrong.sum() > 3 and np.median(_roughness(p, k, eps)[wrong]) > ROUGH * np.median(off[wrong]):
+                yield said, d
+                return
+
+
+NARROW = {"float32": "float32", "float16": "float16 or bfloat16"}
+ROUGH = 0.5               # times its error a claim jumps by at least that is off by its roundings; by eps⁴ one that is off smoothly
+
+
+def _roughness(p: Picture, k: str, by: float) -> Array:
+    """The fourth difference of the claim over near points: eight times its rounding, and next to nothing of what is smooth."""
+    near = {h: p.moved(h * by).get(k) for h in (-2, -1, 1, 2)}
+    if any(d is None or np.shape(d) != p.x[k].shape for d in near.values()):
+        return np.zeros(p.x[k].shape)
+    return np.abs(near[-2] + near[2] - 4 * (near[-1] + near[1]) + 6 * p.claim(k))      # type: ignore[operator, no-any-return]
 
 
 def _stale(p: Picture, k: str) -> Iterator[Guess]:

@@ -3,14 +3,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from time import perf_counter
 
 import numpy as np
 
 from .. import differences
 from ..evidence import Entry
-from ..inner import Array, scale, upstream
+from ..inner import Array, scale, signs, upstream
 from ..law import Law, Side, Size
 from ..probes import MARGIN, Field, Probe
 from ..subjects import Subject
@@ -42,6 +42,7 @@ class Picture:
     axes: Mapping[str, tuple[str, ...]]                # names of every array's axes; of the outputs under "", "1", "2", …
     sizes: Mapping[str, Size]
     before: Callable[[float], tuple[Mapping[str, Array | None], Mapping[str, Array | None]]]   # the claims of a call at smaller primals; those here after it
+    moved: Callable[[float], Mapping[str, Array | None]]                                       # the claims after all that is read has moved by this share
 
     def pull(self, k: str, u: Array) -> Array:
         """The true cotangent of `k` for the upstream `u` (o,), as far as outputs were measured."""
@@ -96,7 +97,8 @@ class Picture:
         at = [e.index for e in entries]
         true, claimed, bound = (np.array([getattr(e, name) for e in entries]) for name in ("numeric", "claimed", "bound"))
         none = np.zeros(0)
-        return cls({k: np.array([x[i] for i in at])}, {k: claimed}, {}, {k: true}, {k: bound}, none, none, (), {k: ("entry",)}, sizes, lambda share: ({}, {}))
+        return cls({k: np.array([x[i] for i in at])}, {k: claimed}, {}, {k: true}, {k: bound}, none, none, (), {k: ("entry",)}, sizes, lambda share: ({}, {}),
+                   lambda share: {})
 
 
 def picture(field: Field, claims: Claims, rng: np.random.Generator) -> Picture | None:
@@ -126,7 +128,18 @@ def picture(field: Field, claims: Claims, rng: np.random.Generator) -> Picture |
             return s.pullback(smaller, [np.asarray(share * dy, dy.dtype) for dy in masked]), claims(masked)
 
     return Picture(s.primals, {k: mine.get(k) for k in names}, part, true, bound, flat * kept, np.concatenate([y.ravel() for y in field.ys]),
-                   tuple(y.shape for y in field.ys), axes_of(s, field.ys), s.point.sizes, before)
+                   tuple(y.shape for y in field.ys), axes_of(s, field.ys), s.point.sizes, before, partial(jolted, s, names, masked))
+
+
+def jolted(s: Subject, names: Sequence[str], dys: Sequence[Array], share: float) -> Mapping[str, Array | None]:
+    """The claims where each number that the pullback reads is larger or smaller by a share of it of its own."""
+    rng = s.rng("jolted")
+
+    def near(x: Array) -> Array:
+        return np.asarray(x * (1 + share * signs(rng, x.shape)), x.dtype)
+
+    with np.errstate(all="ignore"):
+        return s.pullback({k: near(x) if k in names else x for k, x in s.primals.items()}, [near(dy) for dy in dys])
 
 
 def _seconds(s: Subject) -> float:
