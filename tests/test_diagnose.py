@@ -99,6 +99,18 @@ def test_what_is_written_over_is_told_from_what_is_added():
     assert "every entry of dx has the share of the last axis 0 and axis 1 alone" in failing(s, "x").diagnosis
 
 
+@pytest.mark.parametrize(("factor", "said"), [
+    (3**0.5, "1.7321 = √3"), (1 / 3, "0.33333 = 1/3"), (8**-0.5, "0.35355 = 1/√8"), (0.5, "0.5;"), (1.2345678, "1.2346;")])
+def test_factors_that_are_roots_or_inverses_are_called_so(factor, said):
+    s = gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": factor * dy * np.cos(p["x"])}, x="n d")
+    assert f"dx is the true value × {said}" in failing(s, "x").diagnosis + ";"
+
+
+@pytest.mark.parametrize(("scale", "said"), [(0.2, "dx is the upstream itself"), (-1, "dx has the wrong sign")])
+def test_a_local_derivative_that_is_missing_is_no_factor(scale, said):
+    assert said in failing(gradcheck.subject(lambda p: scale * p["x"], lambda p, dy: {"x": dy}, x="n d"), "x").diagnosis
+
+
 NARROWER = {"float32": lambda a: a.astype("f4").astype(float), "float16 or bfloat16": lambda a: a.astype("f2").astype(float),
             "not recognised": lambda a: a + 1e-7 * np.sin(3 * a), "is not recognised": lambda a: a + 1e-3 * np.sin(3 * a)}
 

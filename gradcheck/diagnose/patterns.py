@@ -138,6 +138,7 @@ def _factor(p: Picture, k: str) -> Iterator[Guess]:
 
 
 POWERS = {"1/{}": -1.0, "{}": 1.0, "1/√{}": -0.5, "√{}": 0.5}
+EXACT, LARGE = 1e-6, 1024 # whole numbers of which a factor is not taken for the root, or the inverse
 
 
 def _named(factor: float, sizes: Mapping[str, Size]) -> Iterator[str]:
@@ -150,6 +151,9 @@ def _named(factor: float, sizes: Mapping[str, Size]) -> Iterator[str]:
     yield from (sign + said for said, ratio in ratios.items() if abs(size - ratio) <= 1e-4 * ratio)
     axes |= pairs
     yield from (sign + form.format(a) for form, power in POWERS.items() for a, n in axes.items() if abs(size - n**power) <= 1e-4 * n**power)
+    if abs(float(f"{size:.5g}") - size) > EXACT * size:                # five digits do not say it all
+        whole = {form: size ** (1 / power) for form, power in POWERS.items()}
+        yield from (sign + form.format(round(n)) for form, n in whole.items() if 1 < n < LARGE and abs(n - round(n)) <= EXACT * n)
 
 
 def _reordered(p: Picture, k: str) -> Iterator[Guess]:
@@ -428,6 +432,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("mean for sum", _factor, "{d} is the true value × {how}", "averaged, where it is to be summed", 1, r"−?1/[^√]", True),
     Hypothesis("sum for mean", _factor, "{d} is the true value × {how}", "summed, where it is to be averaged", 1, SIZE, True),
     Hypothesis("scale", _factor, "{d} is the true value × {how}", "a scale that is missing, or there twice", 1, "−?(1/)?√", True),
+    Hypothesis("the upstream itself", _itself, "{d} is the upstream itself", "the local derivative is missing"),
     Hypothesis("factor", _factor, "{d} is the true value × {how}", "", 2, f"(?!{OWN})", True),
     Hypothesis("stale", _stale, "{d} {how}", "a cache that outlives its call"),
     Hypothesis("narrow", _narrow, "{d} is only as good as {how}", "a cast to a narrower type", sampled=True),
@@ -439,7 +444,6 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("partial", _partial, "{d} is what comes from {how}", "a loop or a slice that leaves something out, or a link that is not followed"),
     Hypothesis("overwritten", _overwritten, "every entry of {d} has {how} alone", "= where += is meant"),
     Hypothesis("own factor", _factor, "{d} is the true value × {how}", "", 4, OWN),
-    Hypothesis("the upstream itself", _itself, "{d} is the upstream itself", "the local derivative is missing"),
     Hypothesis("slope", _slope, "in {d} {how}", "the activation's derivative"),
     Hypothesis("product", _product, "{d} would be right but for one factor: {how}", ""),
     Hypothesis("inverted", _inverted, "{d} is 0 where the derivative is not, and not where it is", "a mask that is inverted"),
