@@ -85,7 +85,7 @@ def _clause(verdict: Verdict, names: list[str], report: Report) -> str:
 def caveats(report: Report) -> str:
     """What the verdict leaves open, in one sentence; empty where nothing is."""
     open_rows = sum(r.verdict is Verdict.UNDECIDED for c in report.cases for r in c.rows)
-    unseen = len(unchecked(report))
+    unseen = len(unchecked(report)) - len(_idle(report))          # what is at no point there leaves nothing open
     parts = [f"{count(open_rows, 'row')} undecided"] * (open_rows > 0)
     parts += [f"{count(unseen, 'thing')} {'was' if unseen == 1 else 'were'} not checked"] * (unseen > 0)
     return "; ".join(parts) + "." * bool(parts)
