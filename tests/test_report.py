@@ -559,6 +559,10 @@ def test_a_layers_failures_stand_together_the_gradients_first() -> None:
     assert [f.checks[0] if f.row else f.case.error for f in faults][:3] == ["KeyError: x", "adjoint", "dtype"] and len(faults) == 1 + len(samples.BATTERY)
 
 
+def test_a_mutants_diff_is_its_lines_alone() -> None:
+    assert page.hunk("--- a\n+++ b\n@@ -5 +5 @@\n-        return a\n+        return a\n+            + b") == ["- return a", "+ return a", "+     + b"]
+
+
 def test_growth_meets_the_declared_line_at_the_largest_size() -> None:
     frame = plots.Axes((0, 4), (-6, 0))
     line = Scaling("L", "forward", "n", "float64", (10, 100, 1000), (1e-3, 2e-3, 1e-2), 0.9, 0.8, 1.0, 1.0)

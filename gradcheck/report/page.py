@@ -62,7 +62,7 @@ def hunk(diff: str) -> list[str]:
     """The lines of a unified diff without its heads, as far to the left as they go together."""
     lines = [line for line in diff.splitlines() if not line.startswith(("@@", "---", "+++"))]
     margin = min((len(line) - 1 - len(line[1:].lstrip()) for line in lines if line[1:].strip()), default=0)
-    return [line[:1] + line[1 + margin:] for line in lines]
+    return [f"{line[:1]} {line[1 + margin:]}" for line in lines]
 
 
 def _environment() -> jinja2.Environment:
