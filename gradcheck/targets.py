@@ -131,7 +131,7 @@ def _given(value: Any) -> Iterator[Case]:
     for item in value if isinstance(value, list | tuple) else value.values() if type(value) is dict else ():
         yield from [item] if isinstance(item, Case) else []
     methods = vars(value).values() if inspect.isclass(value) else ()
-    for mark in (m for test in (value, *methods) if inspect.isfunction(test) for m in getattr(test, "pytestmark", ())):
+    for mark in (m for test in (value, *methods) if inspect.isfunction(test) or inspect.isclass(test) for m in getattr(test, "pytestmark", ())):
         yield from (c for c in mark.args if mark.name == "gradcheck" and isinstance(c, Case))
 
 

@@ -35,6 +35,13 @@ def test_init_writes_what_runs():
     assert "Scale" in Path("report.html").read_text()
 
 
+def test_what_init_writes_is_judged_where_there_is_no_pytest(monkeypatch):
+    called("init")
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    found = called("run", "--profile", "quick")
+    assert found.exit_code == cli.OK and "pass      Scale" in found.stdout, found.output
+
+
 def test_init_overwrites_nothing():
     Path("tests").mkdir()
     Path(TEST).write_text("# mine\n")
