@@ -48,7 +48,7 @@ class Jax(Functional):
     @classmethod
     def is_function(cls, function: object) -> bool:
         """What JAX wrapped, also within what it made of that: `vmap` hands on all attributes of a `custom_vjp`, and looks like a layer."""
-        jax, known = cls.loaded(), []
+        jax, known = cls.loaded(), list[object]()
         while function is not None and len(known) < DEEP:
             known.append(function)
             function = function.func if isinstance(function, partial) else getattr(function, "__wrapped__", None)
