@@ -138,7 +138,7 @@ def _widened(case: Case, options: Mapping[str, Any], sizes: dict[str, Size], cou
              rng: np.random.Generator) -> tuple[dict[str, Size], int]:
     """The sizes with axes as large as there is room for; an axis that the layer or the case keeps small stays so.
 
-    At every `turn` another axis comes first, and takes the largest size, the next one once all axes had that; the others take any that fits.
+    At every `turn` another axis comes first, and takes the largest size, the next one once all axes had that; one other takes any that fits.
     """
     law = case.family.law(options)
     axes = [a for a in law.axes if a not in options] if law else []
@@ -150,7 +150,7 @@ def _widened(case: Case, options: Mapping[str, Any], sizes: dict[str, Size], cou
 
     lead = turn % len(axes)
     rest = [axes[i] for i in rng.permutation(len(axes)) if i != lead]
-    for a in [axes[lead], *rest]:
+    for a in [axes[lead], *rest[:1]]:
         roomy = [n for n in wide if max(int(np.prod(s)) for s in law.shapes(with_(a, n), count or None)) <= WIDE and n <= case.sizes.get(a, (1, n))[1]]
         n = roomy[turn // len(axes) % min(len(BESIDE), len(roomy)) if a == axes[lead] else int(rng.integers(len(roomy)))] if roomy else 0
         if n and _fits(case, law, options, with_(a, n), count):

@@ -24,6 +24,7 @@ from .probes import MARGIN, Field
 from .subjects import Subject
 
 ENTRIES = 8               # kinked output entries that are judged
+ROOM = 4096               # entries of all primals times those; where the primals are large, fewer are judged: a kink is local
 NOISE = 16                # roundings of a value that a difference of two may hold
 SETTLED = 0.1             # of the gap between the slopes: how far each may still move while the step shrinks 64 times
 PAIRS, MOST_PAIRS = 8, 48 # displacements there and back: at first, and where more sides turn up
@@ -71,7 +72,8 @@ def kinks_of(field: Field, rng: np.random.Generator) -> tuple[list[tuple[int, in
 def judge_kinks(field: Field, layer: Subject, k: str, rng: np.random.Generator) -> Kinks:
     """Judge the claim for primal `k` at up to `ENTRIES` kinked output entries, one upstream each."""
     entries, rough = kinks_of(field, rng)
-    chosen = [entries[i] for i in rng.permutation(len(entries))[:ENTRIES]]
+    most = max(SOME, min(ENTRIES, ROOM // max(1, sum(x.size for x in layer.primals.values()))))
+    chosen = [entries[i] for i in rng.permutation(len(entries))[:most]]
     found: list[tuple[str, float]] = []
     ways: list[Array] = []                             # asked for before an accusation only
     for tried, (o, i) in enumerate(chosen):

@@ -20,6 +20,7 @@ from . import check
 from .adjoint import LEFT_OUT, Trial
 
 MEASURED = 3              # recipes whose derivative is measured at a point; for all others the claims must be finite
+LARGE = 1000              # entries of a point at which one recipe is measured: what a value does wrong does not wait for a size
 TOGETHER = 0.5            # how often all inputs are special at once; otherwise it is one of them, and always one parameter
 OWN = ("a few zeros", "zeros alone", "one value throughout", "a scale of 1e-8")          # what a parameter takes
 SHARE = 0.25              # of the entries that become special, where not all do
@@ -42,15 +43,14 @@ def values(s: Subject) -> Iterator[Evidence]:
 
     Inputs, all or one of them, take a few special entries among ordinary ones, or special ones only; integers take repeated
     values; a parameter takes zeros, one value throughout and a small scale. Signs, ranges and indicators of the point's own
-    arrays are kept. Claims must be finite wherever the function
-    is finite and Lipschitz around the point; three recipes a point are measured as `adjoint` measures, and it asks for no
-    resolution of its own. At a kink the claim must be a mixture of the cotangents on its sides; where the convention "ties"
+    arrays are kept. Claims must be finite wherever the function is finite and Lipschitz around the point; three recipes a
+    point (one where it is large) are measured as `adjoint` measures, and it asks for no resolution of its own. At a kink the claim must be a mixture of the cotangents on its sides; where the convention "ties"
     says which mixture, that one.
     Cannot see: a value that no recipe makes. A forward that overflows is not its business.
     How to fix: no division by an input that may be 0, no difference of two infinities, no `0 · inf`; add for repeated indices.
     """
     seen: dict[str, list[Evidence]] = {}
-    left, ordinary = MEASURED, _size(s)
+    left, ordinary = MEASURED if sum(x.size for x in s.primals.values()) <= LARGE else 1, _size(s)
     for name, recipe, among in _recipes(s):
         there = _special(s, recipe, among, s.rng("values", name))
         if there is not None:
@@ -115,7 +115,7 @@ def _left_out(trial: Trial, e: Evidence, usual: Subject) -> Evidence:
     Not where values are rougher than their dtype, here or at the ordinary point: so small steps may stay on one stair.
     """
     smooth = all(f.precision <= f.eps for f in (trial.field, Trial(usual).field)) and not trial.probed("left out", [e.primal]).measured.kinked
-    if not smooth or not all(_finely(trial, e.primal, step) for step in FINER) or not _lipschitz(trial.subject, trial.field):
+    if not smooth or not all(_moves(trial, e.primal, step) and _finely(trial, e.primal, step) for step in FINER) or not _lipschitz(trial.subject, trial.field):
         return e
     reason = f"on {FINER[0]:g} of the usual steps the function has another slope than is claimed for {e.primal}"
     return changed(e, verdict=Verdict.FAIL, measured=inf, reason=reason)
@@ -128,6 +128,12 @@ def _finely(trial: Trial, k: str, step: float = FINE) -> bool:
     m = replace(trial.field, zoom=step).measure(Probe({k: step * probe.v[k]}, probe.dy), rng)
     p = trial.heard(m, trial.claims(m.probe.dy))
     return judge([trial.reading(k, p)]).verdict is Verdict.FAIL and judge([trial.reading(k, p, trial.spread(k, p))]).verdict is Verdict.FAIL
+
+
+def _moves(trial: Trial, k: str, step: float) -> bool:
+    """Whether the function is seen to have a slope on such steps, or whatever it is stays within one rounding of its values."""
+    m = replace(trial.field, zoom=step).measure(replace(trial.field, zoom=step).probe(trial.subject.rng("moves", k), [k]), trial.subject.rng("moves"))
+    return abs(m.value) > MARGIN * m.bound
 
 
 def _size(s: Subject) -> float:
