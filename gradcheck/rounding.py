@@ -27,9 +27,10 @@ def spread(s: Subject, dys: Sequence[Array], k: str, measure: Callable[[Array], 
     moved = [pulled({n: jittered(rng, x, eps) for n, x in s.primals.items()}, [jittered(rng, dy, eps) for dy in dys]) for _ in range(DRAWS + 1)]
     factors = scales(rng)
     scaled = [pulled(s.primals, [rescaled(dy, c) for dy in dys]) for c in factors]
-    first, *others = [d for d in (*moved, *scaled) if d is not None]
-    if len(others) < len(moved) + len(scaled) - 1 or any(d.shape != first.shape for d in others):
+    known = [d for d in (*moved, *scaled) if d is not None]
+    if len(known) < len(moved) + len(scaled) or any(d.shape != known[0].shape for d in known):
         return 0.0
+    first, *others = known
     gaps = [less(d, first) for d in others[:DRAWS]]
     sums = [less(d / c, first) for d, c in zip(others[DRAWS:], factors, strict=True)]
     sizes = list(map(measure, [*gaps, *(summed(less(gap, sums[0]), first, s, dys, eps) for gap in sums[1:])]))
