@@ -142,15 +142,14 @@ EXACT, LARGE = 1e-6, 1024 # whole numbers of which a factor is not taken for the
 
 
 def _named(factor: float, sizes: Mapping[str, Size]) -> Iterator[str]:
-    """The number, then the sizes of axes, products of two, and their roots and inverses, that it is."""
+    """The number, then what it is of the sizes of axes: one, its root or inverse, before the ratio or product of two."""
     sign, size = "−" if factor < 0 else "", abs(factor)
     yield f"{sign}(1 {'+' if size > 1 else '−'} {abs(size - 1):.2g})" if 1e-9 < abs(size - 1) < NEARLY else f"{sign}{size:.5g}"
     axes = {a: n for a, n in sizes.items() if isinstance(n, int) and n > 1}
     pairs = {f"({a} · {b})": axes[a] * axes[b] for a, b in combinations(axes, 2)}
     ratios = {f"{a}/{b}": axes[a] / axes[b] for a, b in permutations(axes, 2)}
-    yield from (sign + said for said, ratio in ratios.items() if abs(size - ratio) <= 1e-4 * ratio)
-    axes |= pairs
-    yield from (sign + form.format(a) for form, power in POWERS.items() for a, n in axes.items() if abs(size - n**power) <= 1e-4 * n**power)
+    one, two = ({form.format(a): n**power for form, power in POWERS.items() for a, n in of.items()} for of in (axes, pairs))
+    yield from (sign + said for said, value in {**one, **ratios, **two}.items() if abs(size - value) <= 1e-4 * value)
     if abs(float(f"{size:.5g}") - size) > EXACT * size:                # five digits do not say it all
         whole = {form: size ** (1 / power) for form, power in POWERS.items()}
         yield from (sign + form.format(round(n)) for form, n in whole.items() if 1 < n < LARGE and abs(n - round(n)) <= EXACT * n)
