@@ -148,11 +148,13 @@ def exact(s: Subject, right: Subject) -> Picture:
 
 
 def differs(s: Subject, right: Subject, k: str) -> bool:
-    """Whether the claims differ by enough to be seen."""
+    """Whether the claims differ by enough to be seen. One that is missing says that it is zero, which here it may be."""
     dys = upstream(s.rng("differs"), right(right.primals))
-    a, b = s.pullback(s.primals, dys).get(k), right.pullback(right.primals, dys)[k]
-    return a is None or np.shape(a) != np.shape(b) or bool(np.max(np.abs(a - b) * scale(s.primals[k]), initial=0.0) >   # type: ignore[operator]
-                                                           SEEN * np.max(np.abs(b) * scale(s.primals[k]), initial=0.0))   # type: ignore[arg-type]
+    a, b = s.pullback(s.primals, dys).get(k), np.asarray(right.pullback(right.primals, dys)[k])
+    if a is not None and np.shape(a) != b.shape:
+        return True
+    size = scale(s.primals[k])
+    return bool(np.max(np.abs((0 if a is None else a) - b) * size, initial=0.0) > SEEN * np.max(np.abs(b) * size, initial=0.0))
 
 
 def judged(s: Subject) -> dict[str, Evidence]:
