@@ -278,6 +278,11 @@ class Mutation(_Frozen, frozen=True):
         """The share of mutants caught; 1 where there were none to catch."""
         return self.killed / (self.killed + self.survived) if self.killed + self.survived else 1.0
 
+    @property
+    def alone(self) -> float:
+        """The share that `adjoint` catches, which goes first: it would without all other checks."""
+        return self.kills.get("adjoint", 0) / (self.killed + self.survived or 1)
+
 
 class Report(_Frozen, frozen=True):
     """A whole run. `save` writes .json, .html or .md; `gradcheck.load` reads a saved .json again."""

@@ -111,6 +111,18 @@ def test_a_local_derivative_that_is_missing_is_no_factor(scale, said):
     assert said in failing(gradcheck.subject(lambda p: scale * p["x"], lambda p, dy: {"x": dy}, x="n d"), "x").diagnosis
 
 
+def test_a_factor_beside_the_upstream_that_is_forgotten():
+    """The gain of a norm, which everything before it must see."""
+    def norm(p):
+        c = p["x"] - p["x"].mean(-1, keepdims=True)
+        return c * p["g"]
+
+    def pull(p, dy):
+        c = p["x"] - p["x"].mean(-1, keepdims=True)
+        return {"x": dy - dy.mean(-1, keepdims=True), "g": (dy * c).sum(0)}
+    assert "g is missing beside the upstream" in failing(gradcheck.subject(norm, pull, x="n d", g="d"), "x").diagnosis
+
+
 NARROWER = {"float32": lambda a: a.astype("f4").astype(float), "float16 or bfloat16": lambda a: a.astype("f2").astype(float),
             "not recognised": lambda a: a + 1e-7 * np.sin(3 * a), "is not recognised": lambda a: a + 1e-3 * np.sin(3 * a)}
 

@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from gradcheck import cli, report
+from gradcheck.cli.mutate import _said
+from gradcheck.evidence import Mutation
 from gradcheck.mutants import OPERATORS, edits, installed, recompiled
 from gradcheck.mutate import Laboratory, Plan, functions, mutate, unmutated
 from gradcheck.targets import find
@@ -260,6 +262,13 @@ def test_survivors_come_with_the_case_that_would_show_them(layer, tmp_path):
     jsonschema.Draft202012Validator(report.schema()).validate(saved)
     survivor = saved["mutation"][0]["survivors"][0]
     assert survivor["where"].startswith("affine.py:") and survivor["diff"].startswith("@@") and survivor["add"] and survivor["what"] in page
+
+
+def test_the_score_of_all_layers_and_of_adjoint_alone():
+    scores = [Mutation(case="one", killed=3, survived=1, kills={"adjoint": 2, "pure": 1}), Mutation(case="two", killed=4, survived=0, kills={"adjoint": 4})]
+    said = list(_said(scores, ()))
+    assert [s.alone for s in scores] == [0.5, 1.0] and len(said) == 3
+    assert said[-1] == "all   87.5% of 8 mutants noticed (75.0% by adjoint alone)"
 
 
 @pytest.mark.parametrize(("arguments", "code"), [

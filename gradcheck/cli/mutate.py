@@ -73,14 +73,19 @@ def _said(scores: Sequence[Mutation], unseen: Sequence[NotChecked]) -> Iterator[
     """The survivors, then a line for each layer."""
     for s in scores:
         yield from (line for survivor in s.survivors for line in _survivor(s.case, survivor))
+    scores = [*scores, *([_total(scores)] if len(scores) > 1 else [])]
     width = max((len(s.case) for s in scores), default=0)
     for s in scores:
-        alone = s.kills.get("adjoint", 0) / max(1, s.killed + s.survived)
         aside = f", {s.equivalent} set aside as equivalent" if s.equivalent else ""
-        yield f"{s.case:{width}}  {s.score:6.1%} of {s.killed + s.survived} mutants noticed ({alone:.1%} by adjoint alone){aside}"
+        yield f"{s.case:{width}}  {s.score:6.1%} of {s.killed + s.survived} mutants noticed ({s.alone:.1%} by adjoint alone){aside}"
     yield from (f"not checked: {n.what}: {n.why}" for n in unseen)
     if not scores:
         yield "Nothing to mutate."
+
+
+def _total(scores: Sequence[Mutation]) -> Mutation:
+    killed, survived, equivalent = (sum(getattr(s, n) for s in scores) for n in ("killed", "survived", "equivalent"))
+    return Mutation(case="all", killed=killed, survived=survived, equivalent=equivalent, kills={"adjoint": sum(s.kills.get("adjoint", 0) for s in scores)})
 
 
 def _survivor(case: str, s: Survivor) -> Iterator[str]:

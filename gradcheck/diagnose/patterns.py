@@ -291,6 +291,10 @@ def _product(p: Picture, k: str) -> Iterator[Guess]:
     for name, q in _factors(p, t.shape):
         yield f"{name} is missing among its factors", np.divide(t, q, out=np.zeros(t.shape, np.result_type(t, q, 1.0)), where=q != 0)
         yield f"{name} is a factor too many", t * q
+    for name, q in _factors(p, p.shapes[0]) if len(p.shapes) == 1 else ():
+        beside = np.broadcast_to(q, p.shapes[0]).ravel()
+        yield f"{name} is missing beside the upstream", p.pull(k, np.divide(p.dy, beside, out=np.zeros_like(p.dy), where=beside != 0))
+        yield f"{name} is there twice beside the upstream", p.pull(k, p.dy * beside)
 
 
 def _factors(p: Picture, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
