@@ -31,11 +31,10 @@ from .evidence import Evidence, Mutation, Point, Survivor, Verdict
 from .mutants import Edit, Memory, edits, forget, installed, memories, outermost, recompiled, top, within
 from .runner import LOW_PRECISION, PROFILES, Progress, blame, undisturbed
 from .strategies import points
-from .subjects import Array, Case, Subject, copied, generator
+from .subjects import Case, Subject, copied, generator
 
 TRACED = 40               # points at which is seen what backward runs
 COMPARED = 60             # ordinary points at which a survivor is compared with the original
-ROUNDINGS = 64.0          # of an array's largest entry: what another order of summation changes
 LEAST_S, SLOWER = 20.0, 50.0      # between two signs of life: so long, or so many times as long as the original's slowest check at a point
 TIES = ("zeros", "value")         # words of the recipes that make ties
 TOOLS = {__package__, "numpy", "scipy", "torch", "jax", "autograd", *sys.stdlib_module_names}     # what layers are written with
@@ -177,17 +176,21 @@ class Laboratory:
 
     def difference(self, old: types.CodeType, new: types.CodeType) -> Fate:
         """Where the mutant that nobody noticed answers otherwise than the original: at ordinary points, at special values, or nowhere."""
-        bits, told = True, [t for t in self.told if t.ran & within(old)]
+        told = [t for t in self.told if t.ran & within(old)]
         with installed(old, new):
-            for point, name, question, _ in told:
-                self.beat()
-                other, raised = attempt(question.ask)
-                answer, wrong = question.answer, raised or departure(question.answer, other)
-                bits = bits and not wrong and all(np.array_equal(answer[k], other[k], equal_nan=answer[k].dtype.kind in "fc") for k in answer)
-                tied = any(word in name for word in TIES) and not raised and "not finite" not in wrong
-                if wrong and not tied:
-                    return Fate("survived", why=f"{self.case.family.code(point)}{f', with {name}' if name else ''}: {wrong}")
-        return Fate("equivalent", "the same bits" if bits else "within rounding, or at ties alone")
+            said = [self.asked(t.question) for t in told]
+        for t, (other, raised) in zip(told, said, strict=True):
+            wrong = raised or next(t.question.departures(other), "")
+            tied = any(word in t.recipe for word in TIES) and not raised and _finite(t.question.answer, other)
+            if wrong and not tied:
+                return Fate("survived", why=f"{self.case.family.code(t.point)}{f', with {t.recipe}' if t.recipe else ''}: {wrong}")
+        same = all(_same(t.question.answer, other) for t, (other, _) in zip(told, said, strict=True))
+        return Fate("equivalent", "the same bits" if same else "within rounding, or at ties alone")
+
+    def asked(self, question: Question) -> tuple[Answer, str]:
+        """What the layer as it is now answers, or what it raises."""
+        self.beat()
+        return attempt(question.ask)
 
     @cached_property
     def told(self) -> list[Told]:
@@ -223,24 +226,13 @@ class Told(NamedTuple):
     ran: frozenset[types.CodeType]
 
 
-def departure(right: Answer, other: Answer) -> str:
-    """The first array in which an answer is another, beyond rounding; "" if none is."""
-    for k, a in right.items():
-        b = other.get(k)
-        if b is None or b.shape != a.shape:
-            return f"{k} is {'missing' if b is None else f'of shape {b.shape}'}"
-        gap, room = _gap(a, b), ROUNDINGS * np.finfo(a.dtype).eps * np.max(np.abs(a[np.isfinite(a)]), initial=0.0) if a.dtype.kind in "fc" else 0.0
-        if gap == inf:
-            return f"{k} is not finite"
-        if gap > room:
-            return f"{k} differs by {gap:.2g}"
-    return ""
+def _finite(right: Answer, other: Answer) -> bool:
+    """Whether an answer has all arrays of another, and is finite where that is."""
+    return all(k in other and other[k].shape == a.shape and np.isfinite(other[k][np.isfinite(a)]).all() for k, a in right.items())
 
 
-def _gap(a: Array, b: Array) -> float:
-    with np.errstate(all="ignore"):
-        gap = np.abs(np.subtract(a, b, dtype=np.result_type(a, b, np.float64)))
-    return float(np.max(np.where(np.isfinite(a), np.where(np.isfinite(gap), gap, inf), 0.0), initial=0.0))
+def _same(right: Answer, other: Answer) -> bool:
+    return all(k in other and np.array_equal(a, other[k], equal_nan=a.dtype.kind in "fc") for k, a in right.items())
 
 
 # processes: a mutant may hang, or take its interpreter along ---------------------------------------------------------------------
