@@ -14,7 +14,7 @@ import numpy as np
 from .evidence import Evidence, Verdict
 from .inner import Array, eps_of, upstream
 from .probes import Field
-from .rounding import DRAWS, MARGIN, jittered
+from .rounding import DRAWS, MARGIN, carried, jittered
 from .subjects import Arrays, Subject, Tape, copied
 
 ROUNDINGS = 64.0          # of an array's largest entry: what another order of summation changes in passing; beyond it, rounding is measured
@@ -107,7 +107,8 @@ class Question:
 
     def room(self, k: str) -> float:
         """How far rounding may carry an entry of this array."""
-        return max(ROUNDINGS * self._precision * _largest(self.answer[k]), self._moves.get(k, 0.0))
+        a = self.answer[k]
+        return max(max(ROUNDINGS * self._precision, MARGIN * carried([a])) * _largest(a), self._moves.get(k, 0.0))
 
     @cached_property
     def _eps(self) -> float:

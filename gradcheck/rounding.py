@@ -66,7 +66,8 @@ def kept(dys: Sequence[Array], ys: Sequence[Array], eps: float) -> float:
 
 def carried(arrays: Iterable[Array]) -> float:
     """The precision of the narrowest format that holds every entry: what was computed in it, and handed on in a wider one."""
-    parts = [part[np.isfinite(part) & (part != 0)] for a in arrays for part in ((a.real, a.imag) if a.dtype.kind == "c" else (a,))]
+    parts = [part[np.isfinite(part) & (part != 0)] for a in arrays if a.dtype.kind in "fc"
+             for part in ((a.real, a.imag) if a.dtype.kind == "c" else (a,))]
     significands = np.frexp(np.concatenate(parts, dtype=np.float64))[0] if parts else np.empty(0)
     fits = (2.0 ** (1 - bits) for bits in BITS if (np.ldexp(significands, bits) % 1 == 0).all())
     return next(fits, float(np.finfo(np.float64).eps)) if significands.size else float(np.finfo(np.float64).eps)

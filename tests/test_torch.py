@@ -101,6 +101,29 @@ class Single(nn.Module):
         return self.w * (h * torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
 
 
+class Mixed(nn.Module):
+    """Computes in bfloat16 where its input is float32."""
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 3)
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.inner(x).float()
+
+
+class NarrowBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, W):
+        ctx.save_for_backward(x, W)
+        return x @ W
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, W = ctx.saved_tensors
+        return dy @ W.T, x.T @ dy if W.dtype is torch.float64 else (x.bfloat16().T @ dy.bfloat16()).to(W.dtype)
+
+
 def traced():
     with warnings.catch_warnings():                            # it is deprecated, and exists
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -278,6 +301,18 @@ def test_a_generator_of_the_module_s_own_is_rewound():
             return x * torch.rand(x.shape, generator=self.rng, dtype=x.dtype)
     result = gradcheck.check(Noisy, "n d", profile="quick")
     assert result, result
+
+
+def test_backward_is_held_to_the_precision_of_forward():
+    assert gradcheck.check(Mixed, "n 4", checks=["dtype"])
+    rows = gradcheck.check(NarrowBackward, "n d", "d k", checks=["dtype"]).report().cases[0].rows
+    assert {r.primal for r in rows if r.verdict is Verdict.FAIL} == {"dW"}
+
+
+@pytest.mark.parametrize("inside", [torch.float16, torch.bfloat16])
+def test_few_digits_inside_are_coarse_and_no_mistake(inside):
+    rows = gradcheck.check(lambda x, W: (x.to(inside) @ W.to(inside)).to(x.dtype), "n d", "d k", framework="torch", profile="quick").report().cases[0].rows
+    assert "adjoint" in {r.check for r in rows if r.verdict is Verdict.UNDECIDED} and not any(r.verdict.bad for r in rows)
 
 
 def test_a_reentrant_checkpoint_forgets_its_parameters_where_its_input_is_frozen():

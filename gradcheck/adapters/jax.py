@@ -1,7 +1,7 @@
 """JAX: functions of its arrays, `custom_vjp` and `jit` among them; arguments and results may be pytrees.
 
-A point in float64 is judged inside `jax.enable_x64`; outside nothing changes. Integer arguments are held. A function with loops or
-branches is compiled as a whole: otherwise JAX compiles the body of each anew at every call.
+A point in float64 is judged inside `jax.enable_x64`; outside nothing changes. Integer arguments are held. A function that is long, or
+has loops or branches, is compiled as a whole: otherwise JAX compiles each operation by itself, and the body of a loop anew at every call.
 """
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .frameworks import Functional, Itself, OtherNoise, Run
 from .noise import held
 
 BODIES = ("scan[", "while[", "cond[", "checkpoint[", "remat2[", "custom_linear_solve[")      # in a jaxpr: what holds functions of its own
+LONG = 20                 # operations, of a function and its pullback, from which one program is made sooner than as many
 DEEP = 9                  # wrappers within wrappers: a file's own objects may answer to any name
 ROUNDINGS = 1e4           # of the largest output: what the values of `fwd` and of the function itself may differ by
 
@@ -48,7 +49,7 @@ class Jax(Functional):
     @classmethod
     def is_function(cls, function: object) -> bool:
         """What JAX wrapped, also within what it made of that: `vmap` hands on all attributes of a `custom_vjp`, and looks like a layer."""
-        jax, known = cls.loaded(), list[object]()
+        jax, known = cls.loaded(), list[Any]()
         while function is not None and len(known) < DEEP:
             known.append(function)
             function = function.func if isinstance(function, partial) else getattr(function, "__wrapped__", None)
@@ -73,15 +74,15 @@ class Jax(Functional):
 
     def prepared(self, point: Point, xs: Sequence[Array]) -> tuple[Run, Arrays]:
         run, primals = super().prepared(point, xs)
-        return (self.compiled(run) if self.holds_bodies(run, primals) else run), primals
+        return (self.compiled(run) if self.is_long(run, primals) else run), primals
 
     def compiled(self, run: Run) -> Run:
         """Its call as one program for all points of the same shapes."""
         whole = self.loaded().jit(self.specimen if isinstance(self.factory, Itself) and not self.domains else lambda *args: run.call(args, {}))
         return replace(run, call=lambda args, own: whole(*args))
 
-    def holds_bodies(self, run: Run, primals: Arrays) -> bool:
-        """Whether there are loops or branches in the function or in its pullback; no, where it cannot be traced."""
+    def is_long(self, run: Run, primals: Arrays) -> bool:
+        """Whether there are many operations, loops or branches in the function or in its pullback; no, where it cannot be traced."""
         jax = self.loaded()
 
         def both(xs: Sequence[Any]) -> Any:
@@ -92,7 +93,7 @@ class Jax(Functional):
                 text = str(jax.make_jaxpr(both)([primals[k] for k in run.moving]))
         except Exception:                                        # what is wrong with it is said where it is run
             return False
-        return any(body in text for body in BODIES)
+        return text.count(" = ") >= LONG or any(body in text for body in BODIES)
 
     def tried(self, run: Run, primals: Arrays) -> None:
         """Shapes alone tell it, without compiling anything, unless the function asks for values."""

@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 
-from ..answers import Question, ask, attempt, cotangent, found
+from ..answers import Answer, Question, ask, attempt, cotangent, found
 from ..evidence import Evidence
 from ..inner import Array, scale
 from ..rounding import DRAWS, jittered, less, rescaled, scales, summed
@@ -16,6 +16,7 @@ from . import check
 FACTOR = 3.0              # an error's RMS over that of the rounding that explains it: layers compute in several steps, each of which rounds
 
 OTHERS = 4                # draws of other values on suspicion: a narrow type is one everywhere, a cancellation here and there
+BESIDE = 2.0 ** -12       # relative: how far from the point's numbers those lie that it is asked at
 TELLING = 0.1             # least size of all cotangents beside that of the values: below it they are what is left of a cancellation
 
 
@@ -25,11 +26,12 @@ def dtype(s: Subject) -> Iterator[Evidence]:
 
     The mean square over the entries shows what no single entry does: float16 in the middle of a float32 layer, a sum that
     stalls, a counter that is full. It is asked at the points of low precision, and must fail at other values of the same
-    sizes too, and at two points, to count: a cancellation inside the layer loses as many bits at a single one.
+    sizes too, and at two points, to count: a cancellation inside the layer loses as many bits at a single one. A forward
+    pass that itself computes in less, as under autocast, is the reference: its cotangents are held to its own error.
     Cannot see: what is wrong alike in both precisions; whether the dtype is kept (`shapes`).
     How to fix: look for a cast, for a literal with a dtype, for an accumulator narrower than what it sums.
     """
-    low = Question.at(s, "dtype")
+    low = _question(s)
     errors, why = _errors(s, low)
     if why:
         yield found("dtype", "cotangents", [], [f"not judged: {why}"])
@@ -47,7 +49,14 @@ def _elsewhere(s: Subject) -> Iterator[dict[str, float]]:
     """The errors at other values of the same sizes and options; nothing where there are none."""
     if s.rebuild is not None:
         others = [s.at(seed=seed_of(s.point.seed, "dtype", i) % 2**32) for i in range(OTHERS)]
-        yield from (_errors(there, Question.at(there, "dtype"))[0] for there in others)
+        yield from (_errors(there, _question(there))[0] for there in others)
+
+
+def _question(s: Subject) -> Question:
+    """At numbers beside the point's own, whose few digits may lie in the middle between two of a narrower type: there one rounding tells as much."""
+    rng = s.rng("dtype", "beside")
+    return Question.at(s, "dtype", {k: np.asarray(x * (1 - BESIDE * rng.random(x.shape)), x.dtype) if x.dtype.kind in "fc" and not np.isin(x, (0, 1)).all()
+                                    else x for k, x in s.primals.items()})
 
 
 def _errors(s: Subject, low: Question) -> tuple[dict[str, float], str]:
@@ -57,23 +66,30 @@ def _errors(s: Subject, low: Question) -> tuple[dict[str, float], str]:
         return {}, f"float64 is refused, so there is nothing to compare with: {refused}"
     if _size(s, low) < TELLING * sum(float(np.sum(np.abs(dy * low.answer[k]))) for dy, k in zip(low.dys, low.answer, strict=False)):
         return {}, "they are small beside the values, whose rounding is theirs"
+    eps = float(np.finfo(s.point.dtype).eps)
+    errors = _in_units(s, low, wide, eps)
+    own = max((error for k, error in errors.items() if k.startswith("y") and error > _allowed(low.answer[k].size)), default=0.0)
+    return (_in_units(s, low, wide, own * eps) if 0 < own < inf else errors), ""
+
+
+def _in_units(s: Subject, low: Question, wide: Answer, eps: float) -> dict[str, float]:
+    """The RMS error of every array, in units of what roundings of this size of all that is read, and of sums, change."""
     rng = s.rng("dtype")
     judged = [k for k, a in low.answer.items() if a.dtype.kind in "fc" and k in wide and wide[k].shape == a.shape]
-    jitters = [ask(s, {k: jittered(rng, x) for k, x in low.primals.items()}, [jittered(rng, dy) for dy in low.dys]) for _ in range(DRAWS)]
+    jitters = [ask(s, {k: jittered(rng, x, eps) for k, x in low.primals.items()}, [jittered(rng, dy, eps) for dy in low.dys]) for _ in range(DRAWS)]
     moves = {k: [less(j[k], low.answer[k]) for j in jitters if k in j] for k in judged}
-    eps = float(np.finfo(s.point.dtype).eps)
     errors = {k: _error(low.answer[k], wide[k], eps, moves[k]) for k in judged}
     if all(e <= _allowed(low.answer[k].size) for k, e in errors.items()):
-        return errors, ""
-    return {k: _error(low.answer[k], wide[k], eps, moves[k], sums) for k, sums in _sums(s, low, judged).items()}, ""
+        return errors
+    return {k: _error(low.answer[k], wide[k], eps, moves[k], sums) for k, sums in _sums(s, low, judged, eps).items()}
 
 
-def _sums(s: Subject, low: Question, judged: Iterable[str]) -> dict[str, list[Array]]:
+def _sums(s: Subject, low: Question, judged: Iterable[str], eps: float) -> dict[str, list[Array]]:
     """How far each array may be off because sums are made in turn: a cotangent as other scales of the upstream tell, an output as it is known to be."""
     others = [(c, ask(s, copied(low.primals), [rescaled(dy, c) for dy in low.dys])) for c in scales(s.rng("sums"))]
     gaps = {k: [less(other[k] / c, low.answer[k]) for c, other in others if k in other] if k in map(cotangent, s.differentiable) else
             [np.full(low.answer[k].shape, np.finfo(np.float64).max)] for k in judged}
-    return {k: [summed(gap, low.answer[k], s, low.dys, float(np.finfo(s.point.dtype).eps)) for gap in found] for k, found in gaps.items()}
+    return {k: [summed(gap, low.answer[k], s, low.dys, eps) for gap in found] for k, found in gaps.items()}
 
 
 def _size(s: Subject, q: Question) -> float:

@@ -27,6 +27,7 @@ SHARE = 0.25              # of the entries that become special, where not all do
 ROUND = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 6.0, 10.0, 20.0)       # where people put thresholds; the options of the layer are others
 LEVELS = (1.0, 30.0, 90.0, 800.0) # where clipping and series begin, beyond the precision of a sigmoid, of exp in float32, of exp in float64
 ROUGHER = 30.0            # times the relative noise of the values at the ordinary point
+FEW = float(np.finfo(np.float16).eps) / 8     # from this precision on, values have the digits of a half
 TIED = ("repeated values", "one value throughout")      # where a declared way to break ties shows
 FINE = 1e-6               # of the steps: a failure must be seen on these as well
 FINER = (1e-4, 1e-6)      # of the steps: where a slope that bends at the point is straight enough
@@ -44,8 +45,8 @@ def values(s: Subject) -> Iterator[Evidence]:
     Inputs, all or one of them, take a few special entries among ordinary ones, or special ones only; integers take repeated
     values; a parameter takes zeros, one value throughout and a small scale. Signs, ranges and indicators of the point's own
     arrays are kept. Claims must be finite wherever the function is finite and Lipschitz around the point; three recipes a
-    point (one where it is large) are measured as `adjoint` measures, and it asks for no resolution of its own. At a kink the claim must be a mixture of the cotangents on its sides; where the convention "ties"
-    says which mixture, that one.
+    point (one where it is large) are measured as `adjoint` measures, and it asks for no resolution of its own. At a kink the
+    claim must be a mixture of the cotangents on its sides; where the convention "ties" says which mixture, that one.
     Cannot see: a value that no recipe makes. A forward that overflows is not its business.
     How to fix: no division by an input that may be 0, no difference of two infinities, no `0 · inf`; add for repeated indices.
     """
@@ -96,15 +97,16 @@ def _special(s: Subject, recipe: Recipe, among: Sequence[str], rng: np.random.Ge
 
 
 def _measured(s: Subject, usual: Subject, ordinary: float) -> Iterator[Evidence]:
-    """As `adjoint` judges. Three things are no accusation: what is left where everything is saturated away, which is the rounding
-    of gates that are 1 or 0, in the precision that they turn out to have; what only coarse steps show, which at 1e8, or beside an epsilon, jump over
-    the function's features; and a slope seen through values far rougher than elsewhere, which at 1e8 may be the steps of a staircase.
+    """As `adjoint` judges. Four things are no accusation: what is left where everything is saturated away, which is the rounding
+    of gates that are 1 or 0, in the precision that they turn out to have; what only coarse steps show, which at 1e8, or beside an
+    epsilon, jump over the function's features; a slope seen through values far rougher than elsewhere, which at 1e8 may be the
+    steps of a staircase; and those of a layer that computes in half precision, whose range ends early.
     """
     trial, there, size = Trial(replace(s, demand=inf), probes=1), Trial(usual).field, MARGIN * ordinary * _largest(s)
     for e in trial.evidence():
         unsure = e.verdict is Verdict.FAIL and "subgradient" not in e.marks and (
             e.measured <= size * max(trial.eps, there.precision) or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal)
-            or trial.field.precision > ROUGHER * there.precision)
+            or trial.field.precision > ROUGHER * there.precision or trial.eps < FEW < there.precision)
         yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, near overflow, or with features finer than the steps") if unsure else (
             _left_out(trial, e, usual) if e.verdict is Verdict.PASS and any(LEFT_OUT in n for n in e.notes) else e)
 
