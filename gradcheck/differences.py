@@ -111,15 +111,16 @@ def _evaluated(g: Curve, g0: Array, noise: Array, eps: float, steps: Array) -> L
         return Ladder(steps, (up - down) / (2 * h), (up + down - 2 * g0) / h, noise, eps, 2 * len(steps))
 
 
-def noise_of(g: Curve, g0: Array, eps: float) -> tuple[Array, Array]:
+def noise_of(g: Curve, g0: Array, eps: float, lower: float = 0.0) -> tuple[Array, Array]:
     """The standard deviation of each component's rounding, and which do not move at all: what is left of g when a smooth curve is taken away.
 
     Points lie on one side of 0 only and not on it, so that a kink or a jump there is not taken for noise; and unevenly, or a
     value that moves by whole units of its last place may look straight. Never below half a rounding of the value. Infinite
     where hardly anything but noise is left of the value: features finer than any step look the same, and nothing can be told.
+    lower: a precision that the values may have been rounded to on the way; steps are as wide as it takes to see that.
     """
     at, basis = _uneven()
-    step = eps ** (3 / 8) / 16
+    step = max(eps, lower) ** (3 / 8) / 16
     with np.errstate(all="ignore"):
         values = np.stack([g(j * step) for j in at])
         left = basis.T @ (values - values[0])                                                      # (6, K): orthonormal parts of degree 3 … 8

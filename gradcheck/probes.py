@@ -81,7 +81,7 @@ class Field:
         lower = [eps for eps in LOWER if eps > self.eps]
         moved = still & (curve(lower[-1] ** (3 / 8)) != here) if lower else ~still
         for eps in lower if moved.sum() > still.size / 2 else ():
-            coarse, rests = differences.noise_of(curve, here, eps)
+            coarse, rests = differences.noise_of(curve, here, self.eps, eps)
             if np.mean(rests[moved]) < 0.5 and np.median(coarse[moved]) < eps * np.median(np.abs(here[moved])):
                 return coarse
         return noise

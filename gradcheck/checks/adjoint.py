@@ -119,7 +119,7 @@ class Trial:
     def of_primal(self, k: str, joint: Sequence[Probed], kinks: bool = True) -> Evidence:
         """The verdict on one primal: from the joint probes if they pass finely enough, else from probes of it alone."""
         probed, readings = list(joint), [self.reading(k, p) for p in joint]
-        found = judge(readings)
+        found, accused = judge(readings), False
         if found.verdict is Verdict.FAIL or found.resolution.entry > self.demand:
             if len(joint[0].measured.probe.v) > 1:
                 probed = [self.probed(f"{k} alone {i}", [k]) for i in range(self.probes)]
@@ -131,9 +131,11 @@ class Trial:
                 found = judge(readings)
             if found.verdict is Verdict.FAIL:
                 readings = [self.reading(k, p, self.spread(k, p)) for p in probed]
-                found = judge(readings)
+                found, accused = judge(readings), True
         worst = probed[readings.index(found.worst)]
         line = (self.failed if found.verdict is Verdict.FAIL else self.passed)(k, found, worst, readings)
+        if accused and line.verdict is Verdict.UNDECIDED and line.reason.startswith("coarse"):
+            line = changed(line, reason=f"off by {line.measured:.3g}, and one rounding of what backward reads moves the claim as much")
         return self.at_kinks(line) if kinks and any(p.measured.kinked for p in probed) and line.verdict is not Verdict.FAIL else line
 
     def at_kinks(self, line: Evidence) -> Evidence:

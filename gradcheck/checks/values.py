@@ -98,25 +98,31 @@ def _special(s: Subject, recipe: Recipe, among: Sequence[str], rng: np.random.Ge
 
 def _measured(s: Subject, usual: Subject, ordinary: float) -> Iterator[Evidence]:
     """As `adjoint` judges. Four things are no accusation: what is left where everything is saturated away, which is the rounding
-    of gates that are 1 or 0, in the precision that they turn out to have; what only coarse steps show, which at 1e8, or beside an
-    epsilon, jump over the function's features; a slope seen through values far rougher than elsewhere, which at 1e8 may be the
-    steps of a staircase; and those of a layer that computes in half precision, whose range ends early.
+    of gates that are 1 or 0, in the precision that they turn out to have, or rests below it; what only coarse steps show, which at
+    1e8, or beside an epsilon, jump over the function's features; a slope seen through values far rougher than elsewhere, which at
+    1e8 may be the steps of a staircase; and those of a layer that computes in half precision, whose range ends early.
     """
-    trial, there, size = Trial(replace(s, demand=inf), probes=1), Trial(usual).field, MARGIN * ordinary * _largest(s)
+    trial, at, size = Trial(replace(s, demand=inf), probes=1), Trial(usual), MARGIN * ordinary * _largest(s)
     for e in trial.evidence():
         unsure = e.verdict is Verdict.FAIL and "subgradient" not in e.marks and (
-            e.measured <= size * max(trial.eps, there.precision) or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal)
-            or trial.field.precision > ROUGHER * there.precision or trial.eps < FEW < there.precision)
+            e.measured <= size * max(trial.eps, at.field.precision) or at.field.precision > at.field.eps and _rests(trial, e.primal)
+            or not _lipschitz(s, trial.field) or np.isfinite(e.measured) and not _finely(trial, e.primal)
+            or trial.field.precision > ROUGHER * at.field.precision or trial.eps < FEW < at.field.precision)
         yield changed(e, verdict=Verdict.UNDECIDED, reason="saturated away, near overflow, or with features finer than the steps") if unsure else (
-            _left_out(trial, e, usual) if e.verdict is Verdict.PASS and any(LEFT_OUT in n for n in e.notes) else e)
+            _left_out(trial, e, at) if e.verdict is Verdict.PASS and any(LEFT_OUT in n for n in e.notes) else e)
 
 
-def _left_out(trial: Trial, e: Evidence, usual: Subject) -> Evidence:
+def _rests(trial: Trial, k: str) -> bool:
+    """Whether the values do not move at all: where a layer rounds them, they may lie below what it can tell."""
+    return not trial.probed("rests", [k]).measured.ladder.odd.any()
+
+
+def _left_out(trial: Trial, e: Evidence, at: Trial) -> Evidence:
     """The evidence, or a failure that only far smaller steps show: the slope bends at the point, where steps of the usual size say little.
 
     Not where values are rougher than their dtype, here or at the ordinary point: so small steps may stay on one stair.
     """
-    smooth = all(f.precision <= f.eps for f in (trial.field, Trial(usual).field)) and not trial.probed("left out", [e.primal]).measured.kinked
+    smooth = all(t.field.precision <= t.field.eps for t in (trial, at)) and not trial.probed("left out", [e.primal]).measured.kinked
     if not smooth or not all(_moves(trial, e.primal, step) and _finely(trial, e.primal, step) for step in FINER) or not _lipschitz(trial.subject, trial.field):
         return e
     reason = f"on {FINER[0]:g} of the usual steps the function has another slope than is claimed for {e.primal}"
