@@ -30,7 +30,8 @@ SETTLED = 0.1             # of the gap between the slopes: how far each may stil
 PAIRS, MOST_PAIRS = 8, 48 # displacements there and back: at first, and where more sides turn up
 SEEN = 4                  # how often each side must be seen on average, or some may be missing
 AIMED, AIMED_PAIRS, AIM = 3, 4, 0.05      # before an accusation: rounds, displacements where the missing side would be, and how much else moves there
-BENDS, NEAR = 24, (1.0, 0.3, 0.1, 0.03)   # pairs of directions at a point, and how far apart: few units turn between directions that nearly agree
+BENDS = 24                # pairs of directions at a point
+NEAR = (1.0, 0.3, 0.1, 0.03, -1.0, -0.3, -0.1, -0.03)      # how far apart: few units turn between directions that nearly agree; −: nearly opposed
 BENT = 64                 # square roots of eps: of the largest slope, what a bend must exceed
 FLIPS = 2                 # points at which the layer's other arrays have other signs: a unit that its weight turns over is one part of several
 GIVEN_UP = 2              # entries whose sides are too many to be found; the rest will be alike
@@ -109,7 +110,7 @@ def both_ways(field: Field, k: str, rng: np.random.Generator) -> list[Array]:
 def _bends(field: Field, rng: np.random.Generator, apart: float) -> list[Array]:
     """The bend of every output entry along two random directions; 0 where it is rounding, or curvature, which halves with the step."""
     u, r = ({k: direction(rng, field.subject.primals[k]) for k in field.subject.differentiable} for _ in range(2))
-    w = {k: u[k] + apart * r[k] for k in u}
+    w = {k: np.sign(apart) * u[k] + abs(apart) * r[k] for k in u}
     h = field.eps ** 0.5
     with np.errstate(all="ignore"):
         wide, narrow = ([[_less(a, y) / t for a, y in zip(field.outputs(v, t), field.ys, strict=True)] for v in (u, w, {k: u[k] + w[k] for k in u})]
