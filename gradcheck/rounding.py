@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from .subjects import Arrays, Subject
 
 DRAWS = 8                 # pullbacks at points one rounding away
 MARGIN = 3.0              # on the largest move seen among them
+BESIDE = 2.0 ** -12       # relative: how far from a point's numbers those lie that have all digits
 BITS = (8, 11, 24)        # of a significand: bfloat16, half and single precision
 
 
@@ -71,6 +73,22 @@ def carried(arrays: Iterable[Array]) -> float:
     significands = np.frexp(np.concatenate(parts, dtype=np.float64))[0] if parts else np.empty(0)
     fits = (2.0 ** (1 - bits) for bits in BITS if (np.ldexp(significands, bits) % 1 == 0).all())
     return next(fits, float(np.finfo(np.float64).eps)) if significands.size else float(np.finfo(np.float64).eps)
+
+
+def beside(s: Subject) -> Subject:
+    """The layer at numbers beside its own, with all their digits: those drawn have so few that what is made of them looks like a narrower format's.
+
+    At the very middle between two numbers of such a format, one rounding tells as much as its last place. Whole numbers stay.
+    """
+    rng = s.rng("beside")
+    near = {k: np.copy(x) if x.dtype.kind not in "fc" or (x == np.round(x)).all() else np.asarray(x * (1 - BESIDE * rng.random(x.shape)), x.dtype)
+            for k, x in s.primals.items()}
+    try:
+        with np.errstate(all="ignore"):
+            fits = all(np.isfinite(y).all() for y in s(near))
+    except Exception:                                      # its domain ends at the point
+        return s
+    return replace(s, primals=near) if fits else s
 
 
 def jittered(rng: np.random.Generator, x: Array, eps: float = 0.0) -> Array:

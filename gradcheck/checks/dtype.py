@@ -9,14 +9,13 @@ import numpy as np
 from ..answers import Answer, Question, ask, attempt, cotangent, found
 from ..evidence import Evidence
 from ..inner import Array, scale
-from ..rounding import DRAWS, jittered, less, rescaled, scales, summed
+from ..rounding import DRAWS, beside, jittered, less, rescaled, scales, summed
 from ..subjects import Subject, copied, seed_of
 from . import check
 
 FACTOR = 3.0              # an error's RMS over that of the rounding that explains it: layers compute in several steps, each of which rounds
 
 OTHERS = 4                # draws of other values on suspicion: a narrow type is one everywhere, a cancellation here and there
-BESIDE = 2.0 ** -12       # relative: how far from the point's numbers those lie that it is asked at
 TELLING = 0.1             # least size of all cotangents beside that of the values: below it they are what is left of a cancellation
 
 
@@ -53,10 +52,7 @@ def _elsewhere(s: Subject) -> Iterator[dict[str, float]]:
 
 
 def _question(s: Subject) -> Question:
-    """At numbers beside the point's own, whose few digits may lie in the middle between two of a narrower type: there one rounding tells as much."""
-    rng = s.rng("dtype", "beside")
-    return Question.at(s, "dtype", {k: np.asarray(x * (1 - BESIDE * rng.random(x.shape)), x.dtype) if x.dtype.kind in "fc" and not np.isin(x, (0, 1)).all()
-                                    else x for k, x in s.primals.items()})
+    return Question.at(s, "dtype", beside(s).primals)
 
 
 def _errors(s: Subject, low: Question) -> tuple[dict[str, float], str]:

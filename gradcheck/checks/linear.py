@@ -11,7 +11,7 @@ from ..conventions import SMALL, bound_of
 from ..evidence import Evidence, Verdict
 from ..inner import Array, eps_of, scale, upstream
 from ..probes import MARGIN, Field
-from ..rounding import carried, kept, spread
+from ..rounding import beside, carried, kept, spread
 from ..subjects import Subject
 from . import check
 from .adjoint import misfit
@@ -39,6 +39,7 @@ def linear(s: Subject) -> Iterator[Evidence]:
     belongs to the optimizer; where it is meant, declare the convention "clips": for a very large upstream the largest entry
     of what is clipped, or its norm, must then be the bound that is declared.
     """
+    s = beside(s)
     rng, ys = s.rng("linear"), s(s.primals)
     u, v = upstream(rng, ys), upstream(rng, ys)
     parts = _parts(rng, u)
@@ -51,12 +52,11 @@ def linear(s: Subject) -> Iterator[Evidence]:
         halves = {name: [s.pullback(s.primals, dys) for dys in two] for name, two in parts.items()}
     rounding = ROUNDINGS * eps_of([s.primals[k] for k in s.differentiable]) * np.sqrt(sum(y.size for y in ys))
     for k in s.differentiable:
-        def measured(k: str = k) -> float:
+        def measured(weights: Sequence[float], k: str = k) -> float:
             """Of the three pullbacks that are compared: one of them may be zero by luck, to the bit, where the others are rounding."""
-            found, size = [d for p in pulled[:3] if (d := p.get(k)) is not None], float(np.median(scale(s.primals[k])))
-            eps = max(eps_of([s.primals[k]]), Field(s).precision, carried(found))
-            return sum(c * max(spread(s, dys, k, _largest, s.rng("linear", k), eps), kept(dys, ys, eps) / size, eps * _largest(d))
-                       for c, dys, d in zip((abs(a), abs(b), 1.0), (u, v, both), found, strict=True))
+            eps, size = max(eps_of([s.primals[k]]), Field(s).precision), float(np.median(scale(s.primals[k])))
+            return sum(c * max(spread(s, dys, k, _largest, s.rng("linear", k), eps), kept(dys, ys, eps) / size)
+                       for c, dys in zip(weights, (u, v, both), strict=True) if c)
         sides = {name: [d.get(k) for d in two] for name, two in halves.items()}
         yield _evidence(k, s.primals[k], [d.get(k) for d in pulled], sides, powers, (a, b), rounding, measured)
     if "clips" in s.convention:
@@ -100,25 +100,27 @@ def _parts(rng: np.random.Generator, u: Sequence[Array]) -> dict[str, tuple[list
 
 
 def _evidence(k: str, x: Array, pulled: list[Array | None], sides: Mapping[str, list[Array | None]], powers: Sequence[float],
-              general: tuple[float, float], rounding: float, measured: Callable[[], float]) -> Evidence:
+              general: tuple[float, float], rounding: float, measured: Callable[[Sequence[float]], float]) -> Evidence:
     if any(d is None or misfit(d, x) for d in (*pulled, *(d for two in sides.values() for d in two))):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="a cotangent is missing or mis-shaped: see `shapes`")
     if not all(np.isfinite(d).all() for d in pulled[:2] if d is not None):
         return Evidence(check="linear", primal=k, verdict=Verdict.UNDECIDED, reason="the cotangent is not finite here: see `adjoint` and `values`")
     at_u, at_v, at_both, at_zero, *at_powers = (np.asarray(d, np.result_type(d, np.float64)) for d in pulled if d is not None)
     at_power, (a, b) = at_powers[0], general
-    gaps: Mapping[str, tuple[float, float]] = {
-        **{f"J′({c:.4g}u) = {c:.4g} J′u": (_largest(at / c - at_u), rounding * _largest(at_u))
+    rounding = max(rounding, MARGIN * carried([at_u, at_v, at_both]))
+    gaps: Mapping[str, tuple[float, float, Sequence[float]]] = {                             # (gap, bound, weights of the pullbacks at u, v and both)
+        **{f"J′({c:.4g}u) = {c:.4g} J′u": (_largest(at / c - at_u), rounding * _largest(at_u), (2.0, 0.0, 0.0))
            for c, at in zip(powers, at_powers, strict=True) if _normal(c * at_u, x)},
-        "J′0 = 0": (_largest(at_zero), 0.0),
-        **{f"J′({a:g}u + {b:g}v) = {a:g} J′u + {b:g} J′v": (_largest(at_both - a * at_u - b * at_v), rounding * whole)
+        "J′0 = 0": (_largest(at_zero), 0.0, (0.0, 0.0, 0.0)),
+        **{f"J′({a:g}u + {b:g}v) = {a:g} J′u + {b:g} J′v": (_largest(at_both - a * at_u - b * at_v), rounding * whole, (abs(a), abs(b), 1.0))
            for whole in [_largest(a * at_u) + _largest(b * at_v)] if whole == 0 or _normal(np.asarray(whole), x)},
-        **{f"J′u = J′(w) + J′(u − w), w being {name},": (_largest(at_u - one - other), rounding * (_largest(at_u) + _largest(one) + _largest(other)))
+        **{f"J′u = J′(w) + J′(u − w), w being {name},": (_largest(at_u - one - other), rounding * (_largest(at_u) + _largest(one) + _largest(other)),
+                                                         (3.0, 0.0, 0.0))
            for name, two in sides.items() for one, other in [[np.asarray(d, at_u.dtype) for d in two]]},
     }
-    said, (gap, bound) = max(gaps.items(), key=lambda g: _excess(*g[1]))
+    said, (gap, bound, weights) = max(gaps.items(), key=lambda g: _excess(*g[1][:2]))
     if _excess(gap, bound) > 1 and gap > 0 and np.isfinite(gap):
-        bound = max(bound, MARGIN * measured())           # small by cancellation: its rounding is that of what cancelled
+        bound = max(bound, MARGIN * measured(weights))    # small by cancellation: its rounding is that of what cancelled
     failed = _excess(gap, bound) > 1
     return Evidence(check="linear", primal=k, verdict=Verdict.FAIL if failed else Verdict.PASS, measured=gap, bound=bound,
                     reason=f"{said} is off by {gap:.3g}, rounding allows {bound:.1g}" if failed else "",
