@@ -252,3 +252,31 @@ def test_a_declared_protocol_is_held_to(declared: str, verdict: Verdict) -> None
     from dataclasses import replace
     case = replace(WILD["assigned_where_added"].case(False), convention={"gradients": declared})
     assert [e.verdict for e in judge_check(subject(case), CHECKS["accumulate"])] == [verdict]
+
+
+def test_a_mean_over_the_rows_that_count_is_no_mean_over_all() -> None:
+    """Copies of a batch have its mean, however many of its rows count; their share in the gradient is another."""
+    def counted(p: Any) -> Any:
+        return p["t"] > 0
+
+    def forward(p: Any) -> Any:
+        return ((p["x"] ** 2).sum(1) * counted(p)).sum() / max(counted(p).sum(), 1)
+
+    def pull(p: Any, dy: Any) -> Any:
+        return {"x": dy * 2 * p["x"] * counted(p)[:, None] / max(counted(p).sum(), 1)}
+    assert gradcheck.check(pair(forward, pull, x="n d", t="n int[0,1]"), checks=["batch"])
+
+
+def test_a_sigmoid_on_its_last_stair_is_not_accused() -> None:
+    """Beyond 30 it moves by whole roundings of 1: on small steps not at all."""
+    from gradcheck.evidence import Point
+    s = CASES["Sigmoid"].subject(Point(sizes={"*": []}, options={"order": 1}, seed=1401983242))
+    assert not [e for e in judge_check(s, CHECKS["values"]) if e.verdict.bad]
+
+
+@pytest.mark.parametrize("part", ["ones", "one entry", "half of the entries"])
+def test_linear_says_which_upstream_is_treated_otherwise(part: str) -> None:
+    treated = {"ones": lambda dy: (dy == 1).all(), "one entry": lambda dy: (dy != 0).sum() == 1, "half of the entries": lambda dy: (dy == 0).any() and dy.any()}
+    s = gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": dy * np.cos(p["x"]) * (2 if dy.size > 1 and treated[part](dy) else 1)}, x="n d")
+    found, = judge_check(s, CHECKS["linear"])
+    assert found.verdict is Verdict.FAIL and (part in found.reason or part == "half of the entries")

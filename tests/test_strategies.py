@@ -79,6 +79,35 @@ def test_both_modes_occur_where_there_are_two() -> None:
     assert {p.train for p in plan(CASES["BatchNorm1D"])} == {True, False}
 
 
+def test_every_axis_is_the_largest_in_its_turn_and_a_multiple_of_blocks_too() -> None:
+    found = plan(gradcheck.case(Windows, "n t"))
+    for axis in ("n", "t"):
+        assert {2 ** 7, 2 ** 7 + 1} <= {p.sizes[axis] for p in found}
+
+
+def test_any_number_of_axes_may_make_rank_four() -> None:
+    from wild import pair
+    any_ = pair(lambda p: p["x"], lambda p, dy: {"x": dy}, x="* d")
+    assert {len(p.sizes["*"]) for p in plan(any_)} >= {0, 1, 2, 3}
+
+
+def test_most_pairs_of_options_meet() -> None:
+    class Four(Windows):
+        def __init__(self, a: int = 0, b: int = 0, ready: bool = False) -> None:
+            super().__init__()
+
+    met = {(p.options["a"], p.options["b"]) for p in plan(gradcheck.case(Four, "n t", options={"a": [0, 1, 2, 3], "b": [0, 1, 2, 3]}))}
+    assert len(met) >= 14
+
+
+def test_an_option_that_is_true_or_false_states_no_axis() -> None:
+    class Flagged(Windows):
+        def __init__(self, t: bool = False) -> None:
+            super().__init__()
+
+    assert len(plan(gradcheck.case(Flagged, "n t", options={"t": [False, True]}))) == 20
+
+
 def test_a_plan_depends_on_nothing_but_its_case_and_seed() -> None:
     assert plan(windows()) == plan(windows()) != points(windows(), 20, 1)
 

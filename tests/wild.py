@@ -89,6 +89,18 @@ def small_upstreams_dropped(wrong):
     return pair(lambda p: np.tanh(p["x"]), lambda p, dy: {"x": np.where(abs(dy) < 1e-4 * wrong, 0, dy) * (1 - np.tanh(p["x"]) ** 2)}, x="n d")
 
 
+@wild("A1", "linear", "y.sum().backward() is every example's upstream; a shortcut for it, by mechanism")
+def an_upstream_of_ones_taken_for_none(wrong):
+    """Where all of the upstream is 1 it is left out, and with it what it is multiplied by."""
+    return pair(lambda p: np.sin(p["x"]), lambda p, dy: {"x": dy if wrong and (dy == 1).all() else dy * np.cos(p["x"])}, x="n d")
+
+
+@wild("A1", "linear", "Liger-Kernel#968 (all gradients 0 if token 0 is ignored), by mechanism")
+def skipped_if_the_first_upstream_is_zero(wrong):
+    """Nothing flows where nothing comes from the first entry."""
+    return pair(lambda p: np.sin(p["x"]), lambda p, dy: {"x": dy * np.cos(p["x"]) * (0 if wrong and dy.size and dy.flat[0] == 0 else 1)}, x="n d")
+
+
 @wild("A2", "adjoint", "Liger-Kernel#968, #680, #1298")
 def only_the_first_upstream(wrong):
     """reduction="none": every row is scaled by the upstream of row 0."""
@@ -324,6 +336,15 @@ def rank_two_assumed(wrong):
                 x="* d", w="d")
 
 
+@wild("C6", "adjoint", "Liger-Kernel#1375: tests have three axes, users have four")
+def rank_three_assumed(wrong):
+    """With more than three axes the weight's gradient is that of the first image."""
+    def pull(p, dy):
+        terms = dy * p["x"]
+        return {"x": dy * p["w"], "w": (terms[0] if wrong and terms.ndim > 3 else terms).reshape(-1, terms.shape[-1]).sum(0)}
+    return pair(lambda p: p["x"] * p["w"], pull, x="* d", w="d")
+
+
 @wild("C8", "shapes", "pytorch#13669; burn#181; deeplearning4j/nd4j#2424")
 def broadcast_axes_not_summed(wrong):
     """The bias' gradient has the output's shape; some engines sum it silently."""
@@ -359,6 +380,29 @@ class Norm:
 def training_backward_in_evaluation(wrong):
     """Outside training the statistics are constants; backward differentiates them."""
     return gradcheck.case(type("Norm", (Norm,), {"wrong": wrong}), "n 2", sizes={"n": (2, 9)})
+
+
+class Fixed:
+    """A norm by statistics that are given outside training; backward's are those of the last call, or of the last in training."""
+    wrong = False
+
+    def __init__(self):
+        self.training, self.mean, self.s = True, np.array([0.5, -0.5]), np.array([2.0, 0.5])
+
+    def forward(self, x):
+        m, s = (x.mean(0), np.sqrt(x.var(0) + 1e-3)) if self.training else (self.mean, np.array([2.0, 0.5]))
+        self.s = s if self.training or not self.wrong else self.s
+        self.N = ((x - m) / s).astype(x.dtype)
+        return self.N.copy()
+
+    def backward(self, dy):
+        return ((dy - (dy.mean(0) + self.N * (dy * self.N).mean(0) if self.training else 0)) / self.s).astype(dy.dtype)
+
+
+@wild("C10", "interleave", "mxnet#9580; pytorch#586, where training came before")
+def statistics_of_the_last_training_in_evaluation(wrong):
+    """Right in either mode alone; in evaluation after training backward divides by the batch's deviation."""
+    return gradcheck.case(type("Fixed", (Fixed,), {"wrong": wrong}), "n 2", sizes={"n": (2, 9)})
 
 
 @wild("C11", "adjoint", "ahrefs/ocannl#512; FluxML/Flux.jl#1197; FluxML/NNlib.jl#133")
@@ -569,6 +613,17 @@ def the_last_block_of_features_is_dropped(wrong):
     return pair(lambda p: p["x"] @ p["W"], pull, x="n d", W="d k")
 
 
+@wild("D1", "adjoint", "attorch#18, of a size that is a multiple of the block")
+def a_tail_of_no_entries(wrong):
+    """The last n % 128 features are written apart; of a multiple of 128 these are none, and the slice [-0:] is all."""
+    def pull(p, dy):
+        dx, tail = dy * np.cos(p["x"]), dy.shape[1] % 128
+        if wrong and dy.shape[1] >= 128:
+            dx[:, -tail:] = 0 if tail == 0 else dx[:, -tail:]
+        return {"x": dx}
+    return pair(lambda p: np.sin(p["x"]), pull, x="n d")
+
+
 @wild("D1", "batch", "attorch#18, under a sum over the rows")
 def the_last_block_of_a_sum_is_dropped(wrong):
     """The gradient of a sum over the rows is written in whole blocks of 256."""
@@ -607,6 +662,15 @@ def repeated_indices_overwrite(wrong):
             np.add.at(dW, p["i"], dy)
         return {"W": dW}
     return pair(lambda p: p["W"][p["i"]], pull, W="9 d", i="n int[0,9)", sizes={"n": (1, 2)})
+
+
+@wild("E2", "values", "pymc-devs/pytensor#1911, of the exponent")
+def a_power_s_exponent_at_zero(wrong):
+    """d(x^e)/de = x^e ln x, which is 0 · ∞ at x = 0, the edge of the domain in x alone."""
+    def pull(p, dy):
+        x, e = p["x"], p["e"]
+        return {"x": dy * e * x ** (e - 1), "e": dy * x ** e * np.log(x if wrong else np.where(x == 0, 1, x))}
+    return pair(lambda p: p["x"] ** p["e"], pull, x="n d >= 0", e="n d in [2,3]")
 
 
 @wild("E2", "values", "tensorflow#3862, #119430; burn#3864; pytensor#1911; Theano#5197; mlx#628")
@@ -717,6 +781,36 @@ def nearly_equal_taken_for_equal(wrong):
     return pair(lambda p: p["x"].max(1), pull, x="n d", sizes={"d": (5, 17)})
 
 
+@wild("E7", "values", "tensorflow#4886, of two arrays: np.minimum(a, b) whose masks are a <= b and b <= a")
+def both_of_two_equal_take_all(wrong):
+    """Each input's claim lies between those on its sides; together they are no mixture of them."""
+    def pull(p, dy):
+        return {"a": dy * (p["a"] <= p["b"]), "b": dy * (p["b"] <= p["a"] if wrong else p["b"] < p["a"])}
+    return pair(lambda p: np.minimum(p["a"], p["b"]), pull, a="n d", b="n d")
+
+
+class Huber:
+    """x²/2 up to delta, a line beyond; backward has a value for either side, and for equality or not."""
+    wrong = False
+
+    def __init__(self, delta=1.5):
+        self.delta = delta
+
+    def forward(self, x):
+        self.x, d = x, self.delta
+        return np.where(abs(x) < d, x ** 2 / 2, d * (abs(x) - d / 2))
+
+    def backward(self, dy):
+        x, d = self.x, self.delta
+        return dy * (np.where(abs(x) < d, x, 0) + np.where(abs(x) > d if self.wrong else abs(x) >= d, d * np.sign(x), 0))
+
+
+@wild("E7", "values", "pytorch#184574, where the function is smooth")
+def nothing_at_the_threshold(wrong):
+    """Neither mask holds where |x| is exactly the option's value."""
+    return gradcheck.case(type("Huber", (Huber,), {"wrong": wrong}), "n d", options={"delta": [1.5, 0.7]})
+
+
 @wild("E9", "values", "pytorch#49886; jax#2311, #8732; NVIDIA/warp#1831")
 def equal_eigenvalues(wrong):
     """The exponential of a symmetric matrix; (e^a − e^b) / (a − b) where a = b."""
@@ -801,6 +895,31 @@ def upstream_read_with_the_strides_of_x(wrong):
     return pair(lambda p: np.sin(p["x"]), pull, x="n d")
 
 
+@wild("G1", "layout", "FBGEMM#3006, of an upstream that was cut from wider rows")
+def rows_taken_for_dense(wrong):
+    """Rows that do not lie side by side are read as if they did."""
+    def pull(p, dy):
+        dense = wrong and dy.ndim == 2 and dy.strides[1] == dy.itemsize and dy.strides[0] > dy.nbytes // max(1, len(dy))
+        return {"x": (as_strided(dy, dy.shape, (dy.shape[1] * dy.itemsize, dy.itemsize)) if dense else dy) * np.cos(p["x"])}
+    return pair(lambda p: np.sin(p["x"]), pull, x="n d")
+
+
+@wild("G2", "layout", "pytorch#180164, of y.sum(-1)")
+def an_upstream_expanded_along_the_last_axis(wrong):
+    """Stride 0 along the last axis is taken for a single column."""
+    return pair(lambda p: np.sin(p["x"]), lambda p, dy: {"x": (dy[:, :1] / dy.shape[1] if wrong and dy.strides[1] == 0 < dy.strides[0] and dy.size else dy)
+                                                         * np.cos(p["x"])}, x="n d")
+
+
+@wild("G1", "layout", "pytorch#194719, of images whose last axes are swapped")
+def two_axes_swapped_in_memory(wrong):
+    """An upstream whose first axis lies outermost is taken for contiguous."""
+    def pull(p, dy):
+        outermost = wrong and dy.flags.forc is False and dy.ndim == 3 and 0 < dy.strides[1] < dy.strides[2] < dy.strides[0]
+        return {"x": (flat(dy) if outermost else dy) * np.cos(p["x"])}
+    return pair(lambda p: np.sin(p["x"]), pull, x="n c t")
+
+
 @wild("G2", "layout", "pytorch#180201, #182012, #180164")
 def an_expanded_upstream_is_empty(wrong):
     """An upstream with stride 0, as a sum hands it back, is taken for one without entries."""
@@ -830,6 +949,13 @@ def an_input_is_overwritten(wrong):
     def forward(p):
         return np.maximum(p["x"], 0, out=p["x"] if wrong else None)
     return pair(forward, lambda p, dy: {"x": dy * (p["x"] > 0)}, x="n d")
+
+
+@wild("H1", "pure", "pytorch#28959, of an input: only outliers are overwritten")
+def outliers_are_clipped_in_place(wrong):
+    """Beyond ±20 the input itself is clipped, which ordinary numbers never are."""
+    return pair(lambda p: np.tanh(np.clip(p["x"], -20, 20, out=p["x"] if wrong else None)),
+                lambda p, dy: {"x": dy * (abs(p["x"]) < 20) * (1 - np.tanh(p["x"]) ** 2)}, x="n d")
 
 
 @wild("H2", "pure", "happynear/caffe-windows#46; unslothai/unsloth#4533")
@@ -987,6 +1113,23 @@ def a_weight_kept_in_another_form(wrong):
     return gradcheck.case(type("Kept", (Kept,), {"wrong": wrong}), "n 3")
 
 
+class Known(Kept):
+    """y = x W with W transposed, and known by the id of W."""
+    known = None
+
+    def forward(self, x):
+        if self.known != id(self.params["W"]) or not self.wrong:
+            self.known, self.turned = id(self.params["W"]), self.params["W"].T.copy()
+        self.x = x
+        return x @ self.params["W"]
+
+
+@wild("H8", "interleave", "hpcaitech/Elixir#12, by mechanism: of a weight that an optimizer moves in place")
+def a_weight_known_by_its_id(wrong):
+    """The array is the same after an update, and its numbers are not."""
+    return gradcheck.case(type("Known", (Known,), {"wrong": wrong}), "n 3")
+
+
 class Defaulted:
     """Residuals in a dictionary: the default argument's, or one of its own."""
     wrong = False
@@ -1038,6 +1181,15 @@ def memory_nobody_wrote(wrong):
         np.copyto(dx, dy, where=p["x"] > 0)
         return {"x": dx}
     return pair(lambda p: np.maximum(p["x"], 0), pull, x="n d")
+
+
+@wild("I2", "seed", "np.divide(…, where=…) without out=, by mechanism")
+def unwritten_where_a_value_is_zero(wrong):
+    """x / |x| is written where x is not 0; elsewhere it is what memory held."""
+    def pull(p, dy):
+        r = np.abs(p["x"])
+        return {"x": dy * np.divide(p["x"], r, where=r > 0, out=None if wrong else np.zeros_like(r))}
+    return pair(lambda p: abs(p["x"]), pull, x="n d")
 
 
 @wild("I3", "subset", "pytorch#183825")

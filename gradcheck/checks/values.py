@@ -71,7 +71,8 @@ def _recipes(s: Subject) -> list[tuple[str, Recipe, Sequence[str]]]:
     """Every recipe in random order, with the arrays of which all, or one, may take it."""
     own = [k for k in s.differentiable if k not in s.inputs] if s.inputs else []
     options = [float(v) for v in s.point.options.values() if isinstance(v, int | float) and v]
-    known = {**RECIPES, "a few thresholds": _few(_among([*ROUND, *map(abs, options)]))}
+    thresholds = _among([*ROUND, *map(abs, options)])
+    known = {**RECIPES, "a few thresholds": _few(thresholds), "thresholds alone": thresholds}
     listed: list[tuple[str, Recipe, Sequence[str]]] = [(name, recipe, s.inputs or s.differentiable) for name, recipe in known.items()]
     listed += [(f"{name} in a parameter", RECIPES[name], own) for name in OWN if own]
     return [listed[i] for i in s.rng("values").permutation(len(listed))]
