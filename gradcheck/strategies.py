@@ -46,7 +46,7 @@ def points(case: Case, count: int, seed: int, dtype: str = "float64") -> list[Po
         for attempt in range(ATTEMPTS):
             sizes = _sizes(case, options, rng)
             if sizes is not None:
-                sizes = _widened(case, options, *sizes, wide, first + i // EVERY, rng) if i % EVERY == EVERY - 1 else sizes
+                sizes = _widened(case, options, *sizes, wide, i // EVERY, first, rng) if i % EVERY == EVERY - 1 else sizes
                 point = Point(sizes[0], options, sizes[1], dtype, family.modes[columns[MODE][i]], seed_of(case.name, seed, dtype, i, attempt) % 2**32)
                 found.setdefault(repr(point), point)
                 break
@@ -134,7 +134,7 @@ def _wide(count: int) -> list[int]:
     return [2 ** k + b for k in range(top, 4, -1) for b in BESIDE]
 
 
-def _widened(case: Case, options: Mapping[str, Any], sizes: dict[str, Size], count: int, wide: Sequence[int], turn: int,
+def _widened(case: Case, options: Mapping[str, Any], sizes: dict[str, Size], count: int, wide: Sequence[int], turn: int, first: int,
              rng: np.random.Generator) -> tuple[dict[str, Size], int]:
     """The sizes with axes as large as there is room for; an axis that the layer or the case keeps small stays so.
 
@@ -148,7 +148,7 @@ def _widened(case: Case, options: Mapping[str, Any], sizes: dict[str, Size], cou
     def with_(a: str, n: int) -> dict[str, Size]:
         return {**sizes, a: (*sizes[a][:-1], n) if a == "*" else n}                           # type: ignore[index]
 
-    lead = turn % len(axes)
+    lead = (first + turn) % len(axes)
     rest = [axes[i] for i in rng.permutation(len(axes)) if i != lead]
     for a in [axes[lead], *rest[:1]]:
         roomy = [n for n in wide if max(int(np.prod(s)) for s in law.shapes(with_(a, n), count or None)) <= WIDE and n <= case.sizes.get(a, (1, n))[1]]

@@ -270,7 +270,7 @@ def test_a_mean_over_the_rows_that_count_is_no_mean_over_all() -> None:
 def test_a_sigmoid_on_its_last_stair_is_not_accused() -> None:
     """Beyond 30 it moves by whole roundings of 1: on small steps not at all."""
     from gradcheck.evidence import Point
-    s = CASES["Sigmoid"].subject(Point(sizes={"*": []}, options={"order": 1}, seed=1401983242))
+    s = CASES["Sigmoid"].subject(Point(sizes={"*": ()}, options={"order": 1}, seed=1401983242))
     assert not [e for e in judge_check(s, CHECKS["values"]) if e.verdict.bad]
 
 
@@ -280,3 +280,14 @@ def test_linear_says_which_upstream_is_treated_otherwise(part: str) -> None:
     s = gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": dy * np.cos(p["x"]) * (2 if dy.size > 1 and treated[part](dy) else 1)}, x="n d")
     found, = judge_check(s, CHECKS["linear"])
     assert found.verdict is Verdict.FAIL and (part in found.reason or part == "half of the entries")
+
+
+@pytest.mark.parametrize(("narrow", "right"), [(False, True), (True, False)])
+def test_a_formula_that_cancels_is_no_narrower_type(narrow: bool, right: bool) -> None:
+    """(cos(x) x − sin(x)) / x² loses digits near 0 in any precision; float16 in its middle does so in float32 alone."""
+    def pull(p: Any, dy: Any) -> Any:
+        x = p["x"]
+        c = np.cos(x).astype(np.float16).astype(x.dtype) if narrow and x.dtype == np.float32 else np.cos(x)
+        return {"x": dy * (c * x - np.sin(x)) / x ** 2}
+    found = gradcheck.check(pair(lambda p: np.sin(p["x"]) / p["x"], pull, x="n d > 0"), checks=["dtype"])
+    assert (found.verdict is not Verdict.FAIL) == right

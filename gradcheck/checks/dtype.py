@@ -8,7 +8,7 @@ import numpy as np
 
 from ..answers import Answer, Question, ask, attempt, cotangent, found
 from ..evidence import Evidence
-from ..inner import Array, scale
+from ..inner import Array, direction, scale
 from ..rounding import DRAWS, beside, jittered, less, rescaled, scales, summed
 from ..subjects import Subject, copied, seed_of
 from . import check
@@ -16,6 +16,8 @@ from . import check
 FACTOR = 3.0              # an error's RMS over that of the rounding that explains it: layers compute in several steps, each of which rounds
 
 OTHERS = 4                # draws of other values on suspicion: a narrow type is one everywhere, a cancellation here and there
+SHORT = 2.0 ** -24        # of the scale of what is read: steps at which a smooth function is straight, and its float64 rounding is another each time
+SMOOTHED = (1, -3, 3, -1) # the third difference, which leaves the rounding alone
 TELLING = 0.1             # least size of all cotangents beside that of the values: below it they are what is left of a cancellation
 
 
@@ -25,8 +27,9 @@ def dtype(s: Subject) -> Iterator[Evidence]:
 
     The mean square over the entries shows what no single entry does: float16 in the middle of a float32 layer, a sum that
     stalls, a counter that is full. It is asked at the points of low precision, and must fail at other values of the same
-    sizes too, and at two points, to count: a cancellation inside the layer loses as many bits at a single one. A forward
-    pass that itself computes in less, as under autocast, is the reference: its cotangents are held to its own error.
+    sizes too, and at two points, to count: a cancellation inside the layer loses as many bits at a single one. Nor does it count
+    where float64 loses as many bits: then it is the formula that cancels, in any type. A forward pass that itself computes in less,
+    as under autocast, is the reference: its cotangents are held to its own error.
     Cannot see: what is wrong alike in both precisions; whether the dtype is kept (`shapes`).
     How to fix: look for a cast, for a literal with a dtype, for an accumulator narrower than what it sums.
     """
@@ -36,6 +39,7 @@ def dtype(s: Subject) -> Iterator[Evidence]:
         yield found("dtype", "cotangents", [], [f"not judged: {why}"])
     for k, error in errors.items():
         beyond = error > _allowed(low.answer[k].size) and np.median([e.get(k, 0.0) for e in _elsewhere(s)] or [error]) > _allowed(OTHERS * low.answer[k].size)
+        beyond = beyond and not _as_rough(s, low, k)
         yield found("dtype", k, [f"the RMS of {k}'s error is {error:.3g} times that of the rounding that explains it"] * bool(beyond))
 
 
@@ -78,6 +82,17 @@ def _in_units(s: Subject, low: Question, wide: Answer, eps: float) -> dict[str, 
     if all(e <= _allowed(low.answer[k].size) for k, e in errors.items()):
         return errors
     return {k: _error(low.answer[k], wide[k], eps, moves[k], sums) for k, sums in _sums(s, low, judged, eps).items()}
+
+
+def _as_rough(s: Subject, low: Question, k: str) -> bool:
+    """Whether the float64 run is as rough in its own precision: then digits cancel in the formula itself, in whatever type it is computed."""
+    wide = Question(s, {n: _wide(x) for n, x in low.primals.items()}, tuple(map(_wide, low.dys)))
+    v = {n: direction(s.rng("rough"), wide.primals[n]) for n in s.differentiable}
+    at = [ask(s, {n: x + i * SHORT * v[n] if n in v else np.copy(x) for n, x in wide.primals.items()}, [np.copy(dy) for dy in wide.dys])[k]
+          for i in range(len(SMOOTHED))]
+    rough = sum(c * a for c, a in zip(SMOOTHED, at, strict=True)) / np.linalg.norm(SMOOTHED)
+    eps = float(np.finfo(s.point.dtype).eps / np.finfo(np.float64).eps)
+    return _rms([less(low.answer[k], at[0])]) <= FACTOR * eps * _rms([np.asarray(rough)])
 
 
 def _sums(s: Subject, low: Question, judged: Iterable[str], eps: float) -> dict[str, list[Array]]:
