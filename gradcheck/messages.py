@@ -11,6 +11,7 @@ from .evidence import CaseReport, Entry, Failure, Point, Report, Row, Verdict
 from .report.words import sentence
 
 LINES, COLUMNS = 25, 100
+UNKNOWN = "is not recognised"
 NEAR = 5e-4               # from 1: a ratio whose four digits would be 1.000
 
 
@@ -41,7 +42,7 @@ def failure_text(name: str, failure: Failure, most: int = LINES - 1) -> str:
 def told(case: CaseReport) -> str:
     """What is wrong with one case, for where there is room for `LINES` lines: the first failure in full, the others by name."""
     brief = [line for trouble in _troubles(case, full=False) for line in _wrapped("", trouble, 4)][:LINES // 2]
-    first = next((row.failure for row in case.rows if row.verdict is Verdict.FAIL and row.failure), None)
+    first = next((row.failure for row in _shown(case) if row.failure), None)
     return "\n".join([*([failure_text(case.name, first, LINES - len(brief))] if first else []), *brief])
 
 
@@ -76,7 +77,7 @@ def _troubles(case: CaseReport, full: bool = True) -> Iterator[str]:
     """What is wrong with a case: its error, its first failure (if `full`), and one line for all rows with the same verdict and reason."""
     if case.error:
         yield f"ERROR  {case.name}: {case.error}"
-    failed = [row for row in case.rows if row.verdict is Verdict.FAIL]
+    failed = _shown(case)
     same: dict[tuple[str, str], list[Row]] = {}
     for row in case.rows:
         if row.verdict not in (Verdict.PASS, Verdict.FAIL) and row.reason != case.error:
@@ -85,6 +86,12 @@ def _troubles(case: CaseReport, full: bool = True) -> Iterator[str]:
     yield from (f"\n{row.failure.text}" for row in failed[:1] if row.failure and full)
     if failed[1:]:
         yield f"FAIL  {case.name}: also {_where(failed[1:])}"
+
+
+def _shown(case: CaseReport) -> list[Row]:
+    """The rows that failed, the most telling first: of the first check, and of a kind that was recognised."""
+    failed = [row for row in case.rows if row.verdict is Verdict.FAIL]
+    return sorted(failed, key=lambda row: (row.check != failed[0].check, not row.failure or UNKNOWN in row.failure.evidence.diagnosis))
 
 
 def _where(rows: Iterable[Row]) -> str:

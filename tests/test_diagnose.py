@@ -18,6 +18,7 @@ from gradcheck.checks.adjoint import Trial
 from gradcheck.diagnose import HYPOTHESES, UNRECOGNISED, pictures, regions
 from gradcheck.evidence import Evidence, Point, Verdict
 from gradcheck.messages import COLUMNS, LINES
+from gradcheck.runner import run
 from gradcheck.strategies import points, smallest
 from gradcheck.subjects import Counter, Subject
 from gradcheck.targets import find
@@ -121,6 +122,21 @@ def test_a_factor_beside_the_upstream_that_is_forgotten():
         c = p["x"] - p["x"].mean(-1, keepdims=True)
         return {"x": dy - dy.mean(-1, keepdims=True), "g": (dy * c).sum(0)}
     assert "g is missing beside the upstream" in failing(gradcheck.subject(norm, pull, x="n d", g="d"), "x").diagnosis
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    (lambda d: np.clip(d, -0.3, 0.3), "dx is the true value within ±0.3"), (lambda d: np.where(abs(d) > 0.3, 0.1, d), "not recognised")])
+def test_a_clip_is_named_with_its_limit(wrong, said):
+    assert said in failing(gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": wrong(dy * np.cos(p["x"]))}, x="n d"), "x").diagnosis
+
+
+def test_of_several_arrays_the_one_that_tells_most_is_shown():
+    """dW comes first, and is off in no known way."""
+    def pull(p, dy):
+        return {"W": p["x"].T @ dy + 0.1 * p["W"] ** 3, "x": -dy @ p["W"].T}
+    case = gradcheck.case(gradcheck.subject(lambda p: p["x"] @ p["W"], pull, W="d k", x="n d"), name="two")
+    text = messages.told(run([case], checks=["adjoint"], profile="quick").cases[0])
+    assert text.startswith("FAIL  two: adjoint of x\n") and "dx has the wrong sign" in text and text.endswith("FAIL  two: also adjoint of W")
 
 
 NARROWER = {"float32": lambda a: a.astype("f4").astype(float), "float16 or bfloat16": lambda a: a.astype("f2").astype(float),

@@ -195,6 +195,8 @@ def _upstreams(p: Picture) -> Iterator[tuple[str, Array]]:
     yield "1, whatever it is", np.where(live, 1.0, 0)
     yield "its absolute value", np.abs(p.dy)
     yield "its sign", np.sign(p.dy)
+    if not np.iscomplexobj(p.dy):
+        yield "itself within ±1", np.clip(p.dy, -1, 1)
     yield "its first entry alone", np.where(live, p.dy.ravel()[0], 0)
     yield "its mean", np.where(live, p.dy.mean(), 0)
     yield "its sum", np.where(live, p.dy.sum(), 0)
@@ -338,6 +340,14 @@ def _slope(p: Picture, k: str) -> Iterator[Guess]:
             yield f"the slope of {name} is taken at a = f(z), and z is meant", p.pull(k, p.dy * f.of_value(again) / slope)
 
 
+def _clipped(p: Picture, k: str) -> Iterator[Guess]:
+    """Cut off at the largest magnitude that is claimed."""
+    d, t = p.claim(k), p.true[k]
+    most = np.max(np.abs(d), initial=0.0)
+    if not np.iscomplexobj(d) and most and (np.abs(t) > most).any():
+        yield f"±{most:.5g}", np.clip(t, -most, most)
+
+
 def _itself(p: Picture, k: str) -> Iterator[Guess]:
     """The upstream as it came."""
     yield from (("", dy) for dy in p.outputs(p.dy) if dy.shape == p.x[k].shape and (dy != 0).all())
@@ -439,6 +449,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("factor", _factor, "{d} is the true value × {how}", "", 2, f"(?!{OWN})", True),
     Hypothesis("stale", _stale, "{d} {how}", "a cache that outlives its call"),
     Hypothesis("narrow", _narrow, "{d} is only as good as {how}", "a cast to a narrower type", sampled=True),
+    Hypothesis("clipped", _clipped, "{d} is the true value within {how}", "a clip, or a clamp"),
     Hypothesis("reordered", _reordered, "{d} has the right entries in other places: {how}", "axes or indices mixed up"),
     Hypothesis("another's", _another, "{d} is the cotangent of another: {how}", "results returned in the wrong slots"),
     Hypothesis("conjugate", _conjugate, "{d} lacks a conjugate", "np.conj is missing where a complex factor is pulled back"),
