@@ -530,7 +530,8 @@ def test_several_outputs_come_as_arguments_or_as_one_tuple():
 ])
 def test_samples_lie_in_their_domain(text, inside):
     x = sample(Law.parse(text).inputs[0].domain, (200,), np.random.default_rng(0))
-    assert inside(x) and np.array_equal(x, x.astype(np.float32)), "few binary digits"
+    short = np.mean(x == x.astype(np.float32))
+    assert inside(x) and (short == 1 if x.dtype.kind == "i" else 0.4 < short < 0.6), "every other one has few binary digits"
 
 
 def test_shapes_share_their_axes_and_take_a_points_sizes():
