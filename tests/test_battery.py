@@ -13,7 +13,7 @@ from wild import WILD, Stack, pair
 import gradcheck
 from gradcheck.checks import CHECKS, applicable
 from gradcheck.checks.options import MOST, covering
-from gradcheck.evidence import Evidence, Verdict
+from gradcheck.evidence import Evidence, Point, Verdict
 from gradcheck.runner import judge_check
 from gradcheck.strategies import points
 from gradcheck.subjects import Case, Subject
@@ -291,3 +291,19 @@ def test_a_formula_that_cancels_is_no_narrower_type(narrow: bool, right: bool) -
         return {"x": dy * (c * x - np.sin(x)) / x ** 2}
     found = gradcheck.check(pair(lambda p: np.sin(p["x"]) / p["x"], pull, x="n d > 0"), checks=["dtype"])
     assert (found.verdict is not Verdict.FAIL) == right
+
+
+@pytest.mark.parametrize("narrow", [None, "float16"])
+def test_a_sum_that_is_made_in_turn_is_no_fault_and_one_in_half_precision_is(narrow: str | None) -> None:
+    def looked_up(p: Any) -> Any:
+        return p["W"][p["ids"]].sum(1)
+
+    def added(p: Any, dy: Any) -> Any:
+        dW = np.zeros(p["W"].shape, narrow or p["W"].dtype)
+        np.add.at(dW, p["ids"], np.broadcast_to(dy[:, None], (*p["ids"].shape, dy.shape[-1])))
+        return {"W": dW.astype(p["W"].dtype)}
+
+    case = pair(looked_up, added, W="2 d", ids="n t int[0,2)")
+    found = [e for seed in range(3) for name in ("adjoint", "linear", "dtype")
+             for e in judge_check(case.subject(Point(sizes={"n": 1, "t": 700, "d": 3}, dtype="float32", seed=seed)), CHECKS[name])]
+    assert {e.verdict for e in found} == ({Verdict.PASS, Verdict.FAIL} if narrow else {Verdict.PASS}), [e.reason for e in found]
