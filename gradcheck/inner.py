@@ -53,16 +53,23 @@ def direction(rng: np.random.Generator, x: Array) -> Array:
     return np.asarray(np.multiply(v, scale(x), out=v))
 
 
-def upstream(rng: np.random.Generator, ys: Iterable[Array]) -> tuple[Array, ...]:
+def upstream(rng: np.random.Generator, ys: Iterable[Array], sizes: Iterable[float] | None = None) -> tuple[Array, ...]:
     """A cotangent for each output; with several outputs, none drowns the others by its size."""
     ys = tuple(ys)
-    return tuple(np.asarray(signs(rng, y.shape, np.iscomplexobj(y)) / (_rms(y) if len(ys) > 1 else 1.0), y.dtype) for y in ys)
+    parts = map(_unit, map(rms, ys) if sizes is None else sizes) if len(ys) > 1 else (1.0,)
+    return tuple(np.asarray(signs(rng, y.shape, np.iscomplexobj(y)) / part, y.dtype) for y, part in zip(ys, parts, strict=True))
 
 
-def _rms(y: Array) -> float:
-    size = float(np.sqrt(np.mean(np.abs(y) ** 2))) if y.size else 0.0
-    least = float(np.sqrt(np.finfo(np.float32).tiny))      # an upstream must not overflow, nor its float32 twin, where all outputs are subnormal
-    return size if np.isfinite(size) and size > least else 1.0
+def rms(y: Array) -> float:
+    """The root of the mean square; of what is empty or not finite: 0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = float(np.sqrt(np.mean(np.abs(y).astype(np.float64) ** 2))) if y.size else 0.0
+    return size if np.isfinite(size) else 0.0
+
+
+def _unit(size: float) -> float:
+    """A size to divide an upstream by: it must not overflow, nor its float32 twin, where all outputs are subnormal."""
+    return size if size > np.sqrt(np.finfo(np.float32).tiny) else 1.0
 
 
 def eps_of(arrays: Iterable[Array]) -> float:

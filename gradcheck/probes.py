@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from . import differences
-from .inner import Array, direction, eps_of, upstream
+from .inner import Array, direction, eps_of, rms, upstream
+from .rounding import jittered, less
 from .subjects import Arrays, Subject
 
 BUCKETS = 4096            # components of one ladder
@@ -101,7 +102,21 @@ class Field:
     def probe(self, rng: np.random.Generator, names: Sequence[str] | None = None) -> Probe:
         """A random probe that moves the primals `names`, all differentiable ones by default."""
         s = self.subject
-        return Probe({k: self.zoom * direction(rng, s.primals[k]) for k in names or s.differentiable}, upstream(rng, self.ys))
+        return Probe({k: self.zoom * direction(rng, s.primals[k]) for k in names or s.differentiable}, self.upstream(rng))
+
+    def upstream(self, rng: np.random.Generator) -> tuple[Array, ...]:
+        """A random cotangent for each output."""
+        return upstream(rng, self.ys, self._sizes)
+
+    @cached_property
+    def _sizes(self) -> tuple[float, ...]:
+        """How large each of several outputs is. One that is small by cancellation, at most rounding perhaps, is as large as what cancelled."""
+        sizes = tuple(map(rms, self.ys))
+        if len(sizes) < 2:
+            return sizes
+        rng = self.subject.rng("sizes")
+        beside = self.there({k: jittered(rng, x) for k, x in self.subject.primals.items()})
+        return tuple(max(size, rms(less(y, near)) / self.eps) for size, y, near in zip(sizes, self.ys, beside, strict=True))
 
     def outputs(self, v: Arrays, t: float) -> tuple[Array, ...]:
         """The outputs at x + t v, on arrays made for this call alone."""

@@ -406,3 +406,13 @@ def test_the_code_of_a_point_runs(name, points):
     exec(CASES[name].family.code(points), found)
     y = found["y"]
     assert (y[0] if isinstance(y, tuple) else y).requires_grad
+
+
+@pytest.mark.parametrize("seed", [9, 17, 23, 30])
+def test_a_gradient_that_is_zero_but_for_rounding_does_not_drown_the_others(seed: int) -> None:
+    """A shift before a batch norm has none: an upstream as large as it is small would make rounding of all cotangents."""
+    case = gradcheck.case(lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2)), "n 3", name="normal")
+    report = gradcheck.run([case], checks=["second"], at=Point(sizes={"n": 2}, seed=seed))
+    rows = report.cases[0].rows
+    assert len(rows) == 8 and not [r.reason for r in rows if r.verdict.bad]
+    assert all(r.verdict is Verdict.PASS or r.reason.startswith("coarse: resolves") for r in rows)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import differences
 from ..evidence import Entry
-from ..inner import Array, scale, signs, upstream
+from ..inner import Array, scale, signs
 from ..law import Law, Side, Size
 from ..probes import MARGIN, Field, Probe
 from ..subjects import Subject
@@ -110,7 +110,7 @@ def picture(field: Field, claims: Claims, rng: np.random.Generator) -> Picture |
         return None
     if all(CALLS * entries * _seconds(s) > SECONDS for _ in range(TIMED)):
         return None
-    dys = upstream(rng, field.ys)
+    dys = field.upstream(rng)
     flat = np.concatenate([dy.ravel() for dy in dys])
     ladders = {k: list(_ladders(field, k, dys, rng)) for k in names}
     kept = np.logical_and.reduce([rung.usable for of in ladders.values() for rung, _ in of])
