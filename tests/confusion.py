@@ -21,7 +21,7 @@ import numpy as np
 from gradcheck.checks import CHECKS
 from gradcheck.checks.adjoint import Trial
 from gradcheck.diagnose import UNRECOGNISED, Picture, located, picture, recognise, telling
-from gradcheck.diagnose.pictures import aligned, axes_of, jolted
+from gradcheck.diagnose.pictures import aligned, axes_of, elsewhere, jolted
 from gradcheck.evidence import Evidence, Verdict
 from gradcheck.inner import scale, upstream
 from gradcheck.mutants import Swap, edits, installed, recompiled, swaps
@@ -38,6 +38,7 @@ except ImportError:                                        # run by pytest, whic
     from wild import WILD
 
 SEEN = 3e-7               # of an array's largest entry: a change beyond it must be found, and one below it may be
+ROUNDING = 1e-12          # of the case's largest entry: beside it, an array is 0 for all that can be told
 OUTPUTS = 9               # changes of what a layer returns, drawn for each …
 SOURCES = 5               # … and mutants of its source
 
@@ -144,7 +145,7 @@ def exact(s: Subject, right: Subject) -> Picture:
     bound = {k: 1e-13 * np.max(np.abs(true[k]), initial=0.0) * np.ones(s.primals[k].shape) for k in part}          # type: ignore[arg-type]
     return Picture(s.primals, {k: claimed.get(k) for k in part}, {k: np.stack(v) for k, v in part.items()}, {k: np.asarray(true[k]) for k in part}, bound,
                    flat, np.concatenate([y.ravel() for y in ys]), tuple(y.shape for y in ys), axes_of(right, ys), s.point.sizes, before,
-                   partial(jolted, s, s.differentiable, dys))
+                   partial(jolted, s, s.differentiable, dys), partial(elsewhere, s))
 
 
 def differs(s: Subject, right: Subject, k: str) -> bool:
@@ -153,8 +154,9 @@ def differs(s: Subject, right: Subject, k: str) -> bool:
     a, b = s.pullback(s.primals, dys).get(k), np.asarray(right.pullback(right.primals, dys)[k])
     if a is not None and np.shape(a) != b.shape:
         return True
-    size = scale(s.primals[k])
-    return bool(np.max(np.abs((0 if a is None else a) - b) * size, initial=0.0) > SEEN * np.max(np.abs(b) * size, initial=0.0))
+    largest = {j: np.max(np.abs(d) * scale(s.primals[j]), initial=0.0) for j, d in right.pullback(right.primals, dys).items() if d is not None}
+    off = np.max(np.abs((0 if a is None else a) - b) * scale(s.primals[k]), initial=0.0)
+    return bool(off > max(SEEN * largest[k], ROUNDING * max(largest.values())))
 
 
 def judged(s: Subject) -> dict[str, Evidence]:

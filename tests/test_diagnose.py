@@ -130,6 +130,58 @@ def test_a_clip_is_named_with_its_limit(wrong, said):
     assert said in failing(gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": wrong(dy * np.cos(p["x"]))}, x="n d"), "x").diagnosis
 
 
+SQUARE, KERNEL = np.random.default_rng(0).standard_normal((3, 3)), np.random.default_rng(1).standard_normal((3, 2, 4))
+
+
+def _norm(x, axis):
+    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + 1e-5)
+
+
+def _valid(p):
+    return sum(p["x"][:, i:i + p["x"].shape[1] - 2] @ w for i, w in enumerate(p["W"]))
+
+
+def _unflipped(p, dy):
+    dz, d = dy * (1 - np.tanh(_valid(p)) ** 2), np.zeros_like(p["x"])
+    for i, w in enumerate(p["W"][::-1]):
+        d[:, i:i + dy.shape[1]] += dz @ w.T
+    return d
+
+
+MISTAKES = {                                               # forward, the wrong dx, the shapes, what is to be said
+    "a square W": (lambda p: np.tanh(p["x"] @ SQUARE), lambda p, dy: dy * (1 - np.tanh(p["x"] @ SQUARE) ** 2) @ SQUARE, {"x": "n 3"}, "not its transpose: along axis 1"),
+    "a running sum": (lambda p: np.cumsum(p["x"], 1), lambda p, dy: np.cumsum(dy, 1), {"x": "n d"}, "not its transpose: along"),
+    "a kernel": (lambda p: np.tanh(_valid(p)), _unflipped, {"x": KERNEL.T[:2], "W": KERNEL[:2, :, :1].repeat(3, 1)[[0, 1, 0]] * [[[1]], [[2]], [[5]]]},
+                 "right with W back to front along axis 0"),
+    "statistics of a batch": (lambda p: _norm(p["x"], (0, 1)), lambda p, dy: dy / np.sqrt(p["x"].var((0, 1)) + 1e-5), {"x": "n t d"}, "one multiple of x for all of n and t;"),
+    "statistics of a row": (lambda p: _norm(p["x"], 1), lambda p, dy: dy / np.sqrt(p["x"].var(1, keepdims=True) + 1e-5), {"x": "n d"}, "one multiple of x for all of d;"),
+    "a sample's variance": (lambda p: p["x"].var(0), lambda p, dy: 2 * dy * (p["x"] - p["x"].mean(0)) / max(1, len(p["x"]) - 1), {"x": "n d"}, "× n/(n − 1)"),
+    "a mean over all": (lambda p: (p["x"] ** 2).sum(), lambda p, dy: 2 * dy * p["x"] / p["x"].size, {"x": "n t d"}, "× 1/(n · t · d)"),
+    "any rank": (lambda p: np.sin(p["x"]), lambda p, dy: dy * np.cos(p["x"]) * p["x"].shape[1], {"x": "n * d"}, "× axis 1;"),
+    "a millionth": (lambda p: np.sin(p["x"]), lambda p, dy: dy * np.cos(p["x"]) * (1 + 1e-6), {"x": "n d"}, "× (1 + 1e-06)"),
+    "far less": (lambda p: np.sin(p["x"]), lambda p, dy: dy * np.cos(p["x"]) / 300, {"x": "n d"}, "× 0.0033333 = 1/300"),
+    "two places": (lambda p: np.sin(p["x"]), lambda p, dy: np.roll(dy * np.cos(p["x"]), 2, 1), {"x": "n 5"}, "shifted by +2 along axis 1;"),
+    "a mask of its own": (lambda p: p["x"].max(1), lambda p, dy: dy[:, None] * (p["x"] > 0), {"x": "n d"}, "not recognised"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_common_mistakes_are_called_what_they_are(name):
+    f, wrong, shapes, said = MISTAKES[name]
+    case = gradcheck.case(gradcheck.subject(f, lambda p, dy: {"x": wrong(p, dy)}, **shapes), name=name)
+    places = (case.subject(p) for p in sorted(points(case, 12, 0), key=lambda p: sum(map(np.prod, p.sizes.values()))))
+    assert said in next(text for s in places for text in _said(s, "x")) + ";"
+
+
+def _said(s, k):
+    yield from (Trial(s).located(e).diagnosis for e in CHECKS["adjoint"].run(s) if e.primal == k and e.verdict is Verdict.FAIL)
+
+
+def test_one_number_that_is_wrong_is_not_wrong_alone():
+    s = gradcheck.subject(lambda p: np.full(3000, p["s"].sum()), lambda p, dy: {"s": p["s"] + dy.sum()}, s=np.array([1.3]))
+    assert failing(s, "s").diagnosis == "ds is wrong"
+
+
 def test_of_several_arrays_the_one_that_tells_most_is_shown():
     """dW comes first, and is off in no known way."""
     def pull(p, dy):

@@ -6,7 +6,7 @@ wrong entries lie is said in words of the axes (`regions`).
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -15,6 +15,7 @@ from msgspec.structs import replace as changed
 
 from ..evidence import Entry, Evidence
 from ..inner import Array
+from ..law import Size
 from ..subjects import Subject
 from .patterns import HYPOTHESES as HYPOTHESES
 from .patterns import UNRECOGNISED as UNRECOGNISED
@@ -41,7 +42,7 @@ def telling(s: Subject) -> Iterator[Subject]:
     A mistake that needs a large size does not show at the small ones; they are then left aside.
     """
     table, own = TELLING if len(s.point.sizes) <= len(TELLING[0]) else CLOSER, s.point.sizes
-    small = [{a: n if isinstance(of, int) else of or (n,) for (a, of), n in zip(own.items(), cycle(sizes), strict=False)} for sizes in table]
+    small = [_sized(own, cycle(sizes)) for sizes in table]
     above = [{a: n + (n > ANY) if isinstance(n, int) else n for a, n in own.items()}]
     for i, sizes in enumerate([*small, *(above if above != [own] else [])]):
         try:
@@ -50,6 +51,11 @@ def telling(s: Subject) -> Iterator[Subject]:
         except Exception:                                  # sizes that the layer refuses tell nothing of its mistake
             continue
         yield there
+
+
+def _sized(own: Mapping[str, Size], sizes: Iterator[int]) -> dict[str, Size]:
+    """Every axis, and each of those that `*` stands for, of the next size."""
+    return {a: next(sizes) if isinstance(of, int) else tuple(next(sizes) for _ in of or (1,)) for a, of in own.items()}
 
 
 def located(e: Evidence, here: Picture | None, others: Sequence[Picture], look: Callable[[], Looking]) -> Evidence:
@@ -86,7 +92,7 @@ def _searched(e: Evidence, look: Looking, seen: Sequence[Picture]) -> Evidence:
     told = seen or [Picture.of_entries(k, s.primals[k], found.entries, s.point.sizes)]
     kind = recognise(told, k) if seen or len(found.wrong) > 1 else Kind(UNRECOGNISED, "")
     if kind.name == UNRECOGNISED:
-        return changed(e, worst=found.wrong[:LISTED], diagnosis=f"d{k} is wrong {found.where}")
+        return changed(e, worst=found.wrong[:LISTED], diagnosis=f"d{k} is wrong {found.where}".rstrip())
     return changed(e, worst=found.wrong[:LISTED], diagnosis=_sentences(kind, found.where))
 
 

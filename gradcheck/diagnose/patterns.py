@@ -1,8 +1,8 @@
 """What kind of mistake it is: a table of hypotheses, each with what it predicts, the most specific first. A new one is a row.
 
 A hypothesis is accepted if in every picture (a small case seen whole) what it predicts is what is claimed, under one reading
-that all pictures share: in batches of 3 and of 5, "a third" and "a fifth" are not the same factor, "1/n" is. Where none is
-accepted the kind is not recognised, and that is said.
+that all pictures share: in batches of 3 and of 5, "a third" and "a fifth" are not the same factor, "1/n" is. Pictures with axes
+of one place, where patterns look alike, speak against a reading only. Where none is accepted the kind is not recognised, and that is said.
 """
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ..inner import Array
-from ..law import Size
 from .pictures import FITS, Picture
 
-Guess = tuple[str, Array]                              # a reading in words, and the cotangent that it predicts
+Guess = tuple[str, Array | None]                       # a reading in words, and the cotangent that it predicts; None: the claim, whatever it is
 Predict = Callable[[Picture, str], Iterator[Guess]]
 READINGS = 2              # of a pattern that are told, where several hold
 LAST = "the last axis"     # for layers of any rank, where it has no other name
 OWN = "a number of its own at every point"
 NEARLY = 1e-3             # from 1: a factor that is written as a difference from it
+SAME = re.compile(", with | for all of ")              # what follows makes no other reading: the first is told
 UNRECOGNISED = "unrecognised"
 
 
@@ -47,13 +47,15 @@ class Kind(NamedTuple):
 def recognise(pictures: Sequence[Picture], k: str) -> Kind:
     """The first hypothesis that holds in every picture in which the cotangent of `k` is wrong."""
     bad = [p for p in pictures if _off(p, k)]
-    wide = [[p for p in bad if min(p.x[k].shape, default=1) > 1], [p for p in bad if p.x[k].size > 1], bad]      # in one place all patterns look alike
-    bad = next((found for found in wide if found), [])
-    count = sum(int(p.wrong(k).sum()) or 1 for p in bad)
-    for h in HYPOTHESES if bad and count else ():
+    wide = [[p for p in bad if min(p.x[k].shape, default=2) > 1 and min(_sizes(p).values(), default=2) > 1],      # in one place all patterns look alike
+            [p for p in bad if min(p.x[k].shape, default=1) > 1], [p for p in bad if p.x[k].size > 1], bad]
+    telling = next((found for found in wide if found), [])
+    others = [p for p in bad if all(p is not t for t in telling)]
+    count = sum(int(p.wrong(k).sum()) or 1 for p in telling)
+    for h in HYPOTHESES if telling and count else ():
         if count < h.least or not h.sampled and any(len(p.dy) == 0 for p in bad):
             continue
-        shared = _shared([list(_readings(p, k, h)) for p in bad])
+        shared = _shared((_readings(p, k, h) for p in [*telling, *others]), len(telling))
         if shared and re.match(h.only, " = ".join(shared)):
             return Kind(h.name, h.sentence.format(d=f"d{k}", how=" = ".join(shared)), h.cause)
     return Kind(UNRECOGNISED, f"d{k} is off in a way that is not recognised: none of {len(HYPOTHESES)} patterns fits")
@@ -63,18 +65,27 @@ def _off(p: Picture, k: str) -> bool:
     return k in p.claimed and (p.misshapen(k) or bool(p.wrong(k).any()))
 
 
-def _readings(p: Picture, k: str, h: Hypothesis) -> Iterator[str]:
-    """The readings of a hypothesis that hold in a picture. What is predicted must not be the truth itself."""
+def _readings(p: Picture, k: str, h: Hypothesis) -> dict[str, bool | None]:
+    """Which readings of a hypothesis hold in a picture; None where it cannot tell. What is predicted must not be the truth itself."""
+    found: dict[str, bool | None] = {}
     with np.errstate(all="ignore"):
         for said, predicted in h.predict(p, k):
-            if h.name in FORMS or p.fits(k, predicted) and not _same(predicted, p.true[k]):
-                yield said
+            holds = None if predicted is None else h.name in FORMS or p.fits(k, predicted) and not _same(predicted, p.true[k])
+            found[said] = holds or found.get(said, holds)
+    return found
 
 
-def _shared(each: Sequence[Sequence[str]]) -> list[str]:
-    """The readings that all pictures have."""
-    found = [said for said in dict.fromkeys(each[0]) if all(said in other for other in each[1:])]
-    return ([said for said in found if said != OWN and LAST not in said] or found)[:READINGS]
+def _shared(each: Iterator[dict[str, bool | None]], telling: int) -> list[str]:
+    """The readings that all telling pictures have, one of them for certain, and that none of the others speaks against."""
+    found: dict[str, bool | None] = next(each)
+    for i, of in enumerate(each, 1):
+        absent = False if i < telling else None
+        found = {said: of.get(said) or holds for said, holds in found.items() if holds is not False and of.get(said, absent) is not False}
+        if not found:
+            return []
+    sure = {SAME.split(said)[0]: said for said, holds in reversed(found.items()) if holds}
+    said = list(reversed(sure.values()))
+    return ([one for one in said if one != OWN and LAST not in one] or said)[:READINGS]
 
 
 def _axes(p: Picture, k: str) -> Iterator[tuple[int, str]]:
@@ -132,7 +143,7 @@ def _factor(p: Picture, k: str) -> Iterator[Guess]:
     common = float(np.median(d[large] / t[large]))
     if common == 0 or not np.isfinite(common):
         return
-    yield from ((said, common * t) for said in _named(common, p.sizes))
+    yield from ((said, common * t) for said in _named(common, p))
     if large.sum() > 1:
         yield OWN, common * t
 
@@ -141,18 +152,30 @@ POWERS = {"1/{}": -1.0, "{}": 1.0, "1/√{}": -0.5, "√{}": 0.5}
 EXACT, LARGE = 1e-6, 1024 # whole numbers of which a factor is not taken for the root, or the inverse
 
 
-def _named(factor: float, sizes: Mapping[str, Size]) -> Iterator[str]:
-    """The number, then what it is of the sizes of axes: one, its root or inverse, before the ratio or product of two."""
+def _named(factor: float, p: Picture) -> Iterator[str]:
+    """The number, then what it is of the sizes of axes: one, its root or inverse, before the ratio or product of several."""
     sign, size = "−" if factor < 0 else "", abs(factor)
     yield f"{sign}(1 {'+' if size > 1 else '−'} {abs(size - 1):.2g})" if 1e-9 < abs(size - 1) < NEARLY else f"{sign}{size:.5g}"
-    axes = {a: n for a, n in sizes.items() if isinstance(n, int) and n > 1}
-    pairs = {f"({a} · {b})": axes[a] * axes[b] for a, b in combinations(axes, 2)}
+    axes = {a: n for a, n in _sizes(p).items() if n > 1}
+    pairs, triples = ({f"({' · '.join(of)})": int(np.prod([axes[a] for a in of])) for of in combinations(axes, r)} for r in (2, 3))
     ratios = {f"{a}/{b}": axes[a] / axes[b] for a, b in permutations(axes, 2)}
-    one, two = ({form.format(a): n**power for form, power in POWERS.items() for a, n in of.items()} for of in (axes, pairs))
-    yield from (sign + said for said, value in {**one, **ratios, **two}.items() if abs(size - value) <= 1e-4 * value)
+    less = {form.format(a): value for a, n in axes.items()
+            for form, value in {"{0}/({0} − 1)": n / (n - 1), "({0} − 1)/{0}": (n - 1) / n, "1/({0} − 1)": 1 / (n - 1), "({0} − 1)": n - 1}.items()}
+    one, two, three = ({form.format(a): n**power for form, power in POWERS.items() for a, n in of.items()} for of in (axes, pairs, triples))
+    yield from (sign + said for said, value in {**one, **ratios, **two, **less, **three}.items() if abs(size - value) <= 1e-4 * value)
     if abs(float(f"{size:.5g}") - size) > EXACT * size:                # five digits do not say it all
         whole = {form: size ** (1 / power) for form, power in POWERS.items()}
         yield from (sign + form.format(round(n)) for form, n in whole.items() if 1 < n < LARGE and abs(n - round(n)) <= EXACT * n)
+
+
+def _sizes(p: Picture) -> dict[str, int]:
+    """The sizes of the axes that have a name, and where `*` stands for any number of them, of the first output's that have none."""
+    named = {a: n for a, n in p.sizes.items() if isinstance(n, int)}
+    any_rank = p.shapes and len(named) < len(p.sizes)
+    return named | ({a: n for a, n in zip(p.axes[""], p.shapes[0], strict=True) if a not in named} if any_rank else {})
+
+
+SHIFTS = (1, -1, 2, -2)
 
 
 def _reordered(p: Picture, k: str) -> Iterator[Guess]:
@@ -167,9 +190,9 @@ def _reordered(p: Picture, k: str) -> Iterator[Guess]:
         yield f"read as if its axes were {said}", t.reshape([t.shape[a] for a in order]).transpose(np.argsort(order))
     for a, name in _axes(p, k):
         yield f"back to front along {name}", np.flip(t, a)
-        yield from ((f"shifted by {s:+d} along {name}", np.roll(t, s, a)) for s in (1, -1))
-        for s, fill in ((1, 0), (-1, -1)):
-            moved = np.roll(t, s, a)
+        yield from ((f"shifted by {s:+d} along {name}", np.roll(t, s, a)) for s in SHIFTS if abs(s) < t.shape[a])
+        for s in (s for s in SHIFTS if abs(s) < t.shape[a]):
+            moved, fill = np.roll(t, s, a), np.s_[:s] if s > 0 else np.s_[s:]
             at = (slice(None),) * a + (fill,)
             for said, new in {"zeros": 0, "other values": p.claim(k)[at]}.items():
                 moved[at] = new
@@ -212,7 +235,7 @@ def _upstreams(p: Picture) -> Iterator[tuple[str, Array]]:
                 yield f"its mean over {name}", put(dy.mean(a, keepdims=True))
                 yield f"its sum over {name}", put(dy.sum(a, keepdims=True))
                 yield f"back to front along {name}", put(np.flip(dy, a))
-                yield from ((f"shifted by {s:+d} along {name}", put(np.roll(dy, s, a))) for s in (1, -1))
+                yield from ((f"shifted by {s:+d} along {name}", put(np.roll(dy, s, a))) for s in SHIFTS if abs(s) < dy.shape[a])
         for a, b in combinations(range(dy.ndim), 2):
             if dy.shape[a] == dy.shape[b] > 1:
                 yield f"transposed in {p.axes[str(i or '')][a]} and {p.axes[str(i or '')][b]}", put(np.swapaxes(dy, a, b))
@@ -328,16 +351,57 @@ ACTIVATIONS: Mapping[str, Activation] = {
 }
 
 
-def _slope(p: Picture, k: str) -> Iterator[Guess]:
-    """The upstream divided by the slope of an activation, multiplied once more, or taken at another place."""
+def _active(p: Picture) -> Iterator[tuple[str, Activation, Array]]:
+    """The activations that the outputs may be values of, with their slopes there."""
+    live = p.dy != 0
     for name, f in ACTIVATIONS.items():
         slope = f.of_value(p.y)
-        if np.isfinite(slope[p.dy != 0]).all() and (slope[p.dy != 0] != 0).all() and np.ptp(slope[p.dy != 0]) > 0:
-            z, again = f.argument(p.y), f.value(p.y)
-            yield f"the slope of {name}, {f.said}, is missing", p.pull(k, p.dy / slope)
-            yield f"the slope of {name}, {f.said}, is there twice", p.pull(k, p.dy * slope)
-            yield f"the slope of {name}, {f.said}, is taken at z, and a = f(z) is meant", p.pull(k, p.dy * f.of_value(z) / slope)
-            yield f"the slope of {name} is taken at a = f(z), and z is meant", p.pull(k, p.dy * f.of_value(again) / slope)
+        if np.isfinite(slope[live]).all() and (slope[live] != 0).all() and np.ptp(slope[live]) > 0:
+            yield name, f, slope
+
+
+def _slope(p: Picture, k: str) -> Iterator[Guess]:
+    """The upstream divided by the slope of an activation, multiplied once more, or taken at another place."""
+    for name, f, slope in _active(p):
+        z, again = f.argument(p.y), f.value(p.y)
+        yield f"the slope of {name}, {f.said}, is missing", p.pull(k, p.dy / slope)
+        yield f"the slope of {name}, {f.said}, is there twice", p.pull(k, p.dy * slope)
+        yield f"the slope of {name}, {f.said}, is taken at z, and a = f(z) is meant", p.pull(k, p.dy * f.of_value(z) / slope)
+        yield f"the slope of {name} is taken at a = f(z), and z is meant", p.pull(k, p.dy * f.of_value(again) / slope)
+
+
+def _transposed(p: Picture, k: str) -> Iterator[Guess]:
+    """J dz for Jᵀ dz, along all axes that primal and output share or along some; dz is the upstream behind an activation, or as it is."""
+    shape, rank, seen = p.x[k].shape, p.x[k].ndim, [p.true[k]]
+    if len(p.shapes) != 1 or len(p.shapes[0]) != rank or not (p.dy != 0).all():
+        return
+    alike = [a for a in range(rank) if shape[a] == p.shapes[0][a] > 1]
+    for slope in (np.ones(len(p.dy)), *(slope for _, _, slope in _active(p))):
+        j = (p.part[k] / (p.dy * slope).reshape(-1, *[1] * rank)).reshape(*p.shapes[0], *shape)
+        for axes in (c for r in range(1, rank + 1) for c in combinations(alike, r)):
+            order = [(i + rank) % (2 * rank) if i % rank in axes else i for i in range(2 * rank)]
+            predicted = np.tensordot((p.dy * slope).reshape(p.shapes[0]), j.transpose(order), rank)
+            if not any(_same(predicted, other) for other in seen):     # along a batch nothing is exchanged
+                seen.append(predicted)
+                yield " and ".join(p.axes[k][a] for a in axes), predicted
+
+
+def _arranged(p: Picture, k: str) -> Iterator[Guess]:
+    """Right once another array, or it itself, is transposed or back to front: as the layer says where that array is so, in forward too."""
+    slopes = [lambda y: np.ones(len(y)), *(f.of_value for _, f, _ in _active(p))]
+    for name in p.claimed:
+        for said, q in _arrangements(p.x[name], p.axes[name]):
+            for slope in slopes:
+                d = p.elsewhere({**p.x, name: q}, lambda y, slope=slope: p.dy * slope(p.y) / slope(y)).get(k)     # type: ignore[misc]
+                if d is not None and np.shape(d) == p.true[k].shape and np.all(np.abs(d - p.true[k]) <= FITS * np.abs(p.claim(k) - p.true[k]).max()):
+                    yield f"{name} {said}", p.claim(k)
+
+
+def _arrangements(q: Array, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
+    """The array in those orders that, made twice, are none."""
+    wide = [a for a in range(q.ndim) if q.shape[a] > 1 and q.dtype.kind in "fc"]
+    yield from ((f"transposed in {names[a]} and {names[b]}", q.swapaxes(a, b)) for a, b in combinations(wide, 2) if q.shape[a] == q.shape[b])
+    yield from ((f"back to front along {' and '.join(names[a] for a in c)}", np.flip(q, c)) for r in (1, 2) for c in combinations(wide, r))
 
 
 def _clipped(p: Picture, k: str) -> Iterator[Guess]:
@@ -362,14 +426,39 @@ def _conjugate(p: Picture, k: str) -> Iterator[Guess]:
 
 
 def _term(p: Picture, k: str) -> Iterator[Guess]:
-    """A term that is constant along an axis, or a multiple there of a primal, the output or the upstream."""
+    """A term that is constant along axes, or a multiple there of a primal, the output or the upstream."""
+    t = p.true[k]
+    factors = {f" times {n}": q for n, q in _factors(p, t.shape) if q.shape == t.shape}
+    upstream = {f" times dy{i or ''}": dy for i, dy in enumerate(p.outputs(p.dy)) if dy.shape == t.shape}
+    return _fitted(p, k, {f"that is one number{n}": [q] for n, q in {"": np.ones(t.shape), **factors, **upstream}.items()})
+
+
+def _detached(p: Picture, k: str) -> Iterator[Guess]:
+    """What a mean and a variance would give back: a number, and a multiple of the array, for all that they are taken over."""
+    return _fitted(p, k, {f"one number and one multiple of {k}": [np.ones(p.x[k].shape), p.x[k]]})
+
+
+FEW = 3                   # entries, in which a term is found whatever they are
+
+
+def _fitted(p: Picture, k: str, bases: Mapping[str, Sequence[Array]]) -> Iterator[Guess]:
+    """The truth and what some arrays, each times a number of its own for all of some axes, best explain of the rest."""
     t, off = p.true[k], p.claim(k) - p.true[k]
-    bases = {"": np.ones(t.shape), **{f" times {n}": q for n, q in _factors(p, t.shape) if q.shape == t.shape},
-             **{f" times dy{i or ''}": dy for i, dy in enumerate(p.outputs(p.dy)) if dy.shape == t.shape}}
-    for a, name in _axes(p, k) if t.size > 3 else ():
-        for said, q in bases.items():
-            share = np.sum(off * q, a, keepdims=True) / np.sum(q * q, a, keepdims=True)
-            yield f"that is one number{said} for all of {name}", t + share * q
+    wide = list(_axes(p, k)) if np.isfinite(off).all() else []
+    for chosen in (c for r in range(len(wide), 0, -1) for c in combinations(wide, r) if len({a for a, _ in c}) == r):
+        axes, last = [a for a, _ in chosen], range(-len(chosen), 0)
+        moved = np.moveaxis(off, axes, last)
+        count = int(np.prod([t.shape[a] for a in axes]))
+        for said, of in bases.items():
+            each = [np.moveaxis(q, axes, last).reshape(-1, count) for q in of]
+            fit = _projected(moved.reshape(-1, count), np.stack(each, -1)) if count > len(of) and t.size > FEW else None
+            words = f"{said} for all of {' and '.join(name for _, name in chosen)}"
+            yield words, None if fit is None else t + np.moveaxis(fit.reshape(moved.shape), last, axes)
+
+
+def _projected(off: Array, bases: Array) -> Array:
+    """Of each row (g, m) the part that is a combination of its bases (g, m, b)."""
+    return np.asarray((bases @ (np.linalg.pinv(bases) @ off[..., None]))[..., 0])
 
 
 def _slices(p: Picture, k: str) -> Iterator[Guess]:
@@ -388,14 +477,13 @@ def _some_zero(p: Picture, k: str) -> Iterator[Guess]:
 
 def _inverted(p: Picture, k: str) -> Iterator[Guess]:
     d, t, none = p.claim(k), p.true[k], 1e-9 * np.max(np.abs(p.true[k]), initial=0.0)
-    if ((np.abs(d) <= none) != (np.abs(t) <= none)).all() and (np.abs(t) <= none).any() and (np.abs(t) > none).any():
-        yield "", d
+    if (np.abs(t) <= none).any() and (np.abs(t) > none).any():
+        yield "", d if ((np.abs(d) <= none) != (np.abs(t) <= none)).all() else t
 
 
 def _not_zero(p: Picture, k: str) -> Iterator[Guess]:
     d, t, wrong = p.claim(k), p.true[k], p.wrong(k)
-    if (np.abs(t[wrong]) <= 1e-7 * np.max(np.abs(d[wrong]), initial=0.0)).all():
-        yield "", d
+    yield "", d if (np.abs(t[wrong]) <= 1e-7 * np.max(np.abs(d[wrong]), initial=0.0)).all() else t
 
 
 def _narrow(p: Picture, k: str) -> Iterator[Guess]:
@@ -408,13 +496,17 @@ def _narrow(p: Picture, k: str) -> Iterator[Guess]:
         eps = float(np.finfo(dtype).eps)
         if np.max(off, initial=0.0) <= 16 * eps * size:
             kept = d.size > 1 and np.array_equal(d.astype(dtype).astype(d.dtype), d)
-            if kept or wrong.sum() > 3 and np.median(_roughness(p, k, eps)[wrong]) > ROUGH * np.median(off[wrong]):
+            if kept or wrong.sum() > 3 and _rough(*(np.median(_roughness(p, k, by)[wrong]) / np.median(off[wrong]) for by in (eps, FAR * eps))):
                 yield said, d
                 return
 
 
 NARROW = {"float32": "float32", "float16": "float16 or bfloat16"}
-ROUGH = 0.5               # times its error a claim jumps by at least that is off by its roundings; by eps⁴ one that is off smoothly
+ROUGH, FAR = 0.5, 4       # times its error a claim jumps by at least that is off by its roundings, however far it moves; one off smoothly by moves⁴
+
+
+def _rough(jump: float, farther: float) -> bool:
+    return jump > ROUGH and farther < FAR**3 * jump
 
 
 def _roughness(p: Picture, k: str, by: float) -> Array:
@@ -434,13 +526,13 @@ def _stale(p: Picture, k: str) -> Iterator[Guess]:
 
 FORMS = {"missing", "unsummed", "another shape", "stale"}      # told by what was returned, not by a prediction
 
-SIZE = rf"(?!{OWN})−?(\(\w+ · \w+\)|[A-Za-z_]\w*)( =|$)"          # of an axis, or of two
+SIZE = rf"(?!{OWN})−?(\([^−+]+\)|axis \d+|[A-Za-z_]\w*)( =|$)"          # of an axis, or of several
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("missing", _missing, "{d} is not returned", "a cotangent that was forgotten, or a parameter taken for a constant", 1),
     Hypothesis("unsummed", _unsummed, "{d} still has {how}, over which it was to be summed", "a broadcast that was not undone", 1),
     Hypothesis("another shape", _laid_out, "{d} has the right entries, {how}", "", 1),
-    Hypothesis("zero", _zero, "{d} is 0 throughout", "a term that was dropped, or an array that nobody filled", 1, sampled=True),
+    Hypothesis("zero", _zero, "{d} is 0", "a term that was dropped, or an array that nobody filled", 1, sampled=True),
     Hypothesis("sign", _factor, "{d} has the wrong sign", "", 1, "−1( =|$)", True),
     Hypothesis("mean for sum", _factor, "{d} is the true value × {how}", "averaged, where it is to be summed", 1, r"−?1/[^√]", True),
     Hypothesis("sum for mean", _factor, "{d} is the true value × {how}", "summed, where it is to be averaged", 1, SIZE, True),
@@ -460,9 +552,13 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("own factor", _factor, "{d} is the true value × {how}", "", 4, OWN),
     Hypothesis("slope", _slope, "in {d} {how}", "the activation's derivative"),
     Hypothesis("product", _product, "{d} would be right but for one factor: {how}", ""),
+    Hypothesis("transposed", _transposed, "{d} is what the derivative makes of the upstream, not its transpose: along {how}",
+               "a transpose or a flip that is missing, or a running sum in the wrong direction"),
+    Hypothesis("arranged", _arranged, "{d} would be right with {how}", "a transpose or a flip that is missing, or one too many"),
     Hypothesis("inverted", _inverted, "{d} is 0 where the derivative is not, and not where it is", "a mask that is inverted"),
     Hypothesis("some zero", _some_zero, "{d} is 0 where the derivative is not", "places that are never written, or masked by mistake", 1, sampled=True),
     Hypothesis("not zero", _not_zero, "{d} is not 0 where the derivative is", "a mask that is missing", 1, sampled=True),
     Hypothesis("factors", _slices, "each place on {how} has a factor of its own in {d}", ""),
     Hypothesis("term", _term, "{d} is off by a term {how}", "a sum or a mean over that axis is missing, or is there twice", 4),
+    Hypothesis("detached", _detached, "{d} is off by {how}", "a mean and a variance that are taken for constants", 4),
 )

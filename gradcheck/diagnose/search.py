@@ -96,7 +96,7 @@ def search(look: Looking, names: Sequence[str]) -> Search:
         among[at] = False
         left -= _share(look, seen[-1])
         if abs(left) <= max(2 * limit, 1e-9 * abs(whole)):
-            return Search(tuple(seen), _worst(look, seen), f"at {_listed(look.k, seen)} alone")
+            return Search(tuple(seen), _worst(look, seen), f"at {_listed(look.k, seen)} alone" if look.d.size > 1 else "")
         if len(seen) == 1 and (slices := [a for a in range(among.ndim) if _nothing_outside(look, {a: (at[a], at[a])}, limit)]):
             return _boxed(look, {a: (at[a], at[a]) for a in slices}, seen, names)
     box = {a: _range(look, a, limit) for a in range(among.ndim)}
