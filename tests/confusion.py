@@ -4,7 +4,7 @@
 
 Three kinds of defects: a layer's cotangents changed on the way out, so that the pattern is known; its source changed, where the
 pattern that is named is tried again at other points, with the unchanged layer's own cotangents for the truth and no difference
-at all; and those wild defects for which somebody wrote down what they are.
+at all; and the wild defects that `adjoint` sees, of some of which somebody wrote down what they are.
 """
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def differs(s: Subject, right: Subject, k: str) -> bool:
         return True
     largest = {j: np.max(np.abs(d) * scale(s.primals[j]), initial=0.0) for j, d in right.pullback(right.primals, dys).items() if d is not None}
     off = np.max(np.abs((0 if a is None else a) - b) * scale(s.primals[k]), initial=0.0)
-    return bool(off > max(SEEN * largest[k], ROUNDING * max(largest.values())))
+    return not off <= max(SEEN * largest[k], ROUNDING * max(largest.values()))      # what is not a number differs
 
 
 def judged(s: Subject) -> dict[str, Evidence]:
@@ -289,19 +289,27 @@ def found(source: str, where: str, truth: str | None, s: Subject, right: Subject
 def table(cases: Sequence[Case] | None = None, wild: bool = True) -> Iterator[Finding]:
     """All findings; plain data."""
     with undisturbed(), np.errstate(all="ignore"):
-        for name in WILD_KINDS if wild else ():
+        for name in WILD if wild else ():
             yield from of_wild(name)
         for case in find("layers").cases if cases is None else cases:
             yield from (*of_output(case), *of_source(case))
 
 
-def summary(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The numbers, and every finding that is not as it should be."""
+SOURCE = {"wild": "wild defects", "output": "mutants of what a layer returns", "source": "mutants of a layer's source"}
+
+
+def counted(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many are as they should be."""
     known = [f for f in findings if f.truth not in ("", UNRECOGNISED)]
     none = [f for f in findings if f.truth == UNRECOGNISED]
     return {"defects": len(findings), "arrays right": sum(f.array for f in findings), "worst entries really wrong": sum(f.entry for f in findings),
             "with a pattern": len(known), "named rightly": sum(f.holds for f in known), "not recognised": sum(f.said == UNRECOGNISED for f in known),
-            "without one": len(none), "named all the same": sum(not f.holds for f in none),
+            "without one": len(none), "named all the same": sum(not f.holds for f in none)}
+
+
+def summary(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The numbers, for each kind of defects too, and every finding that is not as it should be."""
+    return {**counted(findings), "kinds": {said: counted([f for f in findings if f.source == source]) for source, said in SOURCE.items()},
             "confusion": {f"{truth} → {said}": n for (truth, said), n in sorted(Counter((f.truth, f.said) for f in findings).items())},
             "to be looked at": [f._asdict() for f in findings if not (f.array and f.entry and f.holds)]}
 

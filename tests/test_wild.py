@@ -1,6 +1,7 @@
 """Every defect fails by the check that claims its class; its corrected twin passes the whole battery."""
 from __future__ import annotations
 
+import confusion
 import pytest
 from power import BATTERY, by_torch, judged, page, summary
 from wild import UNSEEN, WILD
@@ -41,3 +42,11 @@ def test_the_page_shows_what_was_missed() -> None:
     rows = [{"kind": "A1", "name": "a <script>", "what": "", "by": "adjoint", "reports": "", "seen": [], "twin": ["pure"], "torch": told, "torch_twin": told}]
     told_so = page(rows, "here")
     assert "missed" in told_so and "a &lt;script&gt;" in told_so and "the formula is wrong" in told_so and summary(rows)["twins accused"] == 1
+
+
+def test_the_page_counts_diagnoses_by_kind() -> None:
+    found = {"wild": "sign", "source": "factor"}
+    told = confusion.summary([confusion.Finding(source, "", "sign", said, True, True, said == "sign") for source, said in found.items()])
+    text = page([], "here", told)
+    assert all(kind.replace("'", "&#39;") in text for kind in confusion.SOURCE.values()) and "sign → factor" in text
+    assert told["kinds"]["wild defects"]["named rightly"] == 1 and told["kinds"]["mutants of a layer's source"]["named rightly"] == 0

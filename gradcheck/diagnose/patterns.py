@@ -197,7 +197,7 @@ def _reordered(p: Picture, k: str) -> Iterator[Guess]:
             for said, new in {"zeros": 0, "other values": p.claim(k)[at]}.items():
                 moved[at] = new
                 if not _same(np.delete(moved, fill, a), np.delete(t, fill, a)):        # or nothing but the border is known to be wrong
-                    yield f"shifted by {s:+d} along {name}, with {said} moved in", moved.copy()
+                    yield f"shifted by {s:+d} along {name}, with {said} moved in", moved.copy() if 2 * abs(s) <= t.shape[a] else None
 
 
 def _another(p: Picture, k: str) -> Iterator[Guess]:
@@ -398,10 +398,11 @@ def _arranged(p: Picture, k: str) -> Iterator[Guess]:
 
 
 def _arrangements(q: Array, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
-    """The array in those orders that, made twice, are none."""
+    """The array in other orders: those in which a layer may have read it, undone."""
     wide = [a for a in range(q.ndim) if q.shape[a] > 1 and q.dtype.kind in "fc"]
     yield from ((f"transposed in {names[a]} and {names[b]}", q.swapaxes(a, b)) for a, b in combinations(wide, 2) if q.shape[a] == q.shape[b])
     yield from ((f"back to front along {' and '.join(names[a] for a in c)}", np.flip(q, c)) for r in (1, 2) for c in combinations(wide, r))
+    yield from ((f"shifted by {s:+d} along {names[a]}", np.roll(q, s, a)) for a in wide if q.shape[a] > 2 for s in (1, -1))
 
 
 def _clipped(p: Picture, k: str) -> Iterator[Guess]:
