@@ -275,6 +275,15 @@ def test_a_factor_of_all_entries_of_a_large_array_is_recognised():
     assert "dw is the true value × 0.5" in failing(large(lambda d: 0.5 * d), "w").diagnosis
 
 
+def test_an_entry_behind_a_kink_within_the_steps_is_found_from_nearer():
+    """The gradient of the largest entry goes to the next largest as well, which is less than a step below."""
+    x = np.random.default_rng(0).standard_normal((20, 16))
+    x[7, [3, 11]] = x.max() + np.array([1, 1.01])
+    s = gradcheck.subject(lambda p: p["x"].max(1), lambda p, dy: {"x": dy[:, None] * np.isclose(p["x"], p["x"].max(1, keepdims=True), atol=0.011)}, x=x)
+    e = failing(s, "x")
+    assert e.worst[0].index == (7, 3) and "at x[7, 3] alone" in e.diagnosis
+
+
 def test_a_forward_that_had_to_wait_once_is_no_slow_one(monkeypatch):
     s = gradcheck.subject(lambda p: np.sin(p["x"]), lambda p, dy: {"x": 2 * dy * np.cos(p["x"])}, x="n d")
     waits = iter([100.0, 100.0, 1e-6] * 9)

@@ -17,6 +17,7 @@ from ..probes import MARGIN, Field, Measured, Probe
 from .regions import along
 
 SAMPLED = 16              # entries of the box around what is wrong that are measured, to tell how much of it is
+NEARER = 0.01             # of the widest step
 FOUND = 3                 # wrong entries that are looked for one after the other before a box is drawn around them
 
 
@@ -30,7 +31,12 @@ class Looking:
     claim: Callable[[Sequence[Array]], Array]          # the claimed cotangent for another upstream
 
     def measure(self, v: Array) -> Measured:
-        return self.field.measure(Probe({self.k: v}, self.probe.dy), self.field.subject.rng("locate", self.k), most=0.0)
+        """⟨dy, J v⟩; nearer where a kink within the steps leaves outputs out, which may be the wrong ones."""
+        for reach in (1.0, NEARER):
+            m = self.field.measure(Probe({self.k: v}, self.probe.dy), self.field.subject.rng("locate", self.k), reach, most=0.0)
+            if not self.fewer(m):
+                break
+        return m
 
     def claimed(self, m: Measured) -> Array:
         """The cotangent that belongs to a measurement: outputs that it had to leave out are left out of the upstream too."""
