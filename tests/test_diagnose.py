@@ -88,6 +88,14 @@ def test_what_is_written_over_is_told_from_what_is_added():
     assert "every entry of dE has the share of the last axis 0 alone" in failing(
         gradcheck.subject(lambda p: p["E"][at], last, E=table), "E").diagnosis
 
+    def gathered(p, dy):
+        d = np.zeros_like(p["E"])
+        d[p["i"]] = dy
+        return {"E": d}
+    case = gradcheck.case(gradcheck.subject(lambda p: p["E"][p["i"]], gathered, E=table, i="n int[0,5)"), name="gathered")
+    told = [text for p in points(case, 6, 0) for text in _said(case.subject(p), "E")]
+    assert told and all("every entry of dE has the share of the last n alone" in text for text in told)
+
     def windows(x):
         return np.lib.stride_tricks.sliding_window_view(x, (2, 2)).sum((2, 3))
 

@@ -293,11 +293,13 @@ def _overwritten(p: Picture, k: str) -> Iterator[Guess]:
             each = parts.sum(rest).reshape(-1, *p.x[k].shape)
             said = " and ".join(names[a] for a in axes)
             for words, order in (("last", each[::-1]), ("first", each)):
-                at = np.argmax(np.abs(order) > 1e-9 * np.max(np.abs(order), initial=0.0), axis=0)
+                there = np.abs(order) > 1e-9 * np.max(np.abs(order), initial=0.0)
+                at = np.argmax(there, axis=0)
                 alone = p.true[k] - each.sum(0) + np.take_along_axis(order, at[None], 0)[0]
                 if not any(_same(alone, other) for other in seen):                     # two axes tell more than one, or nothing
                     seen.append(alone)
-                    yield f"the share of the {words} {said}", alone
+                    partial = np.ptp(at[there.any(0)]) == 0 and p.fits(k, alone)       # one place for all entries: as well that place alone
+                    yield f"the share of the {words} {said}", None if partial else alone
 
 
 def _spread_sum(p: Picture, k: str) -> Iterator[Guess]:
@@ -548,8 +550,8 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("conjugate", _conjugate, "{d} lacks a conjugate", "np.conj is missing where a complex factor is pulled back"),
     Hypothesis("summed", _spread_sum, "{d} is {how}", "a sum over an axis that is the array's own"),
     Hypothesis("upstream", _upstream, "{d} is what it would be if the upstream were {how}", "the upstream is not used as it comes"),
-    Hypothesis("partial", _partial, "{d} is what comes from {how}", "a loop or a slice that leaves something out, or a link that is not followed"),
     Hypothesis("overwritten", _overwritten, "every entry of {d} has {how} alone", "= where += is meant"),
+    Hypothesis("partial", _partial, "{d} is what comes from {how}", "a loop or a slice that leaves something out, or a link that is not followed"),
     Hypothesis("own factor", _factor, "{d} is the true value × {how}", "", 4, OWN),
     Hypothesis("slope", _slope, "in {d} {how}", "the activation's derivative"),
     Hypothesis("product", _product, "{d} would be right but for one factor: {how}", ""),
