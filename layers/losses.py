@@ -63,14 +63,36 @@ def _rows(t: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 def _open(y: Array) -> Array:
-    """Probabilities kept off 0 and 1 by the machine precision, so that a log and a slope exist."""
+    """Probabilities kept off 0 and 1 by the machine precision, so that a log and a slope exist; a loss goes on along its tangent there."""
     eps = np.finfo(y.dtype).eps
     return np.clip(y, eps, 1 - eps)
+
+
+def _log_odds(y: Array) -> Array:
+    """ln (1 − y) / y"""
+    c = _open(y)
+    return np.log1p(-c) - np.log(c) - (y - c) / (c * (1 - c))
+
+
+def _bce(t: Array, y: Array) -> Array:
+    c = _open(y)
+    return -xlogy(t, c) - xlogy(1 - t, 1 - c) + _bce_slope(t, y) * (y - c)
+
+
+def _bce_slope(t: Array, y: Array) -> Array:
+    c = _open(y)
+    return (c - t) / (c * (1 - c))
 
 
 def _above(y: Array) -> Array:
     """Probabilities kept off 0 by the least normal number: of a softmax's, y · t/y is then t however sure it is of another class."""
     return np.maximum(y, np.finfo(y.dtype).tiny)
+
+
+def _ln(y: Array) -> Array:
+    """ln y, from the least normal number down along its tangent there."""
+    c = _above(y)
+    return np.log(c) + (y - c) / c
 
 
 def _logits(t: Array, z: Array) -> Array:
@@ -82,9 +104,8 @@ LOSSES: dict[str, Loss] = {
     "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t), lambda t, y: np.sign(t - y)),
     "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y),
                  lambda t, y: 2 * (np.log1p(t) - np.log1p(y)) / (1 + t)),
-    "bce":  Loss(lambda t, y: -xlogy(t, _open(y)) - xlogy(1 - t, 1 - _open(y)), lambda t, y: (_open(y) - t) / (_open(y) * (1 - _open(y))),
-                 lambda t, y: np.log1p(-_open(y)) - np.log(_open(y))),
-    "cce":  Loss(lambda t, y: -xlogy(t, _above(y)), lambda t, y: -t / _above(y), lambda t, y: -np.log(_above(y)), mean=False),
+    "bce":  Loss(_bce, _bce_slope, lambda t, y: _log_odds(y)),
+    "cce":  Loss(lambda t, y: -t * _ln(y), lambda t, y: -t / _above(y), lambda t, y: -_ln(y), mean=False),
     "softmax_cce": Loss(lambda t, z: -t * log_softmax(z, 1), _logits, lambda t, z: -log_softmax(z, 1), mean=False),   # cce of softmax(z)
 }
 

@@ -13,7 +13,7 @@ from wild import WILD, Stack, pair
 import gradcheck
 from gradcheck.checks import CHECKS, applicable
 from gradcheck.checks.options import MOST, covering
-from gradcheck.evidence import Evidence, Point, Verdict
+from gradcheck.evidence import Evidence, Point, Verdict, gravest
 from gradcheck.runner import judge_check
 from gradcheck.strategies import points
 from gradcheck.subjects import Case, Subject
@@ -307,3 +307,16 @@ def test_a_sum_that_is_made_in_turn_is_no_fault_and_one_in_half_precision_is(nar
     found = [e for seed in range(3) for name in ("adjoint", "linear", "dtype")
              for e in judge_check(case.subject(Point(sizes={"n": 1, "t": 700, "d": 3}, dtype="float32", seed=seed)), CHECKS[name])]
     assert {e.verdict for e in found} == ({Verdict.PASS, Verdict.FAIL} if narrow else {Verdict.PASS}), [e.reason for e in found]
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_equal_addends_round_alike_in_a_batch_and_its_parts(right: bool) -> None:
+    """Many ids of one row: the sum over all of the batch errs to one side, by more than rounding of its size."""
+    def added(p: Any, dy: Any) -> Any:
+        dW = np.zeros(p["W"].shape, p["W"].dtype)
+        np.add.at(dW, p["ids"], np.broadcast_to(dy[:, None] / 1023, (*p["ids"].shape, 1)))
+        return {"W": dW if right else dW * (1 - 1e-9 * len(dy))}
+
+    case = pair(lambda p: p["W"][p["ids"]].mean(1), added, ids="n 1023 int[0,1)", W="1 1")
+    found = [e for seed in range(20) for e in judge_check(case.subject(Point(sizes={"n": 7}, seed=seed)), CHECKS["batch"])]
+    assert (gravest(e.verdict for e in found) is Verdict.FAIL) != right, [e.reason for e in found]

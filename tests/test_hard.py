@@ -34,6 +34,11 @@ def narrow_tanh(x: Array) -> Array:
     return np.tanh(x.astype(F32)).astype(float)
 
 
+def bump(x: Array) -> Array:
+    s = special.expit(x)
+    return np.asarray(s * (1 - s))
+
+
 def relu(x: Array) -> Array:
     return np.maximum(x, 0)
 
@@ -113,6 +118,8 @@ SCALES = np.array([1e-8, 1, 1e8])
 
 RIGHT = {
     "relu at 0": lambda: elementwise(relu, lambda x: x > 0, np.zeros(5)),
+    **{f"s (1 − s), {n} entries": lambda n=n: elementwise(bump, lambda x: bump(x) * (1 - 2 * special.expit(x)), normal(n)) for n in range(2, 6)},
+    "√(1 + x²) − 1": lambda: elementwise(lambda x: np.sqrt(1 + x * x) - 1, lambda x: x / np.sqrt(1 + x * x), np.array([[0.740234375]])),
     "relu at 0, the other side": lambda: elementwise(relu, lambda x: x >= 0, np.zeros(5)),
     "relu at 0, between": lambda: elementwise(relu, lambda x: np.where(x == 0, 0.5, x > 0), some_zeros(12)),
     "relu at 1000 zeros": lambda: elementwise(relu, lambda x: x > 0, np.zeros(1000)),

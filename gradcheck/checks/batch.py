@@ -112,9 +112,8 @@ def _together(rows: Rows, way: Way, answers: Sequence[Answer], weights: Sequence
 
 
 def _slack(rows: Rows, count: int, k: str) -> float:
-    """What N addends summed one by one may be off by: copies of a row round alike, so that N / 2 roundings of every addend add up."""
-    addends = count * max(dy.size // (rows.n if rows.kept else 1) for dy in rows.whole.dys)
-    return 0.0 if k in map(cotangent, rows.split) else addends / 2 * count / rows.n * rows.whole.room(k)
+    """What N addends summed one by one may be off by: copies of a row, or of an entry, round alike, so that N / 2 roundings of every addend add up."""
+    return 0.0 if k in map(cotangent, rows.split) else rows.width * count / 2 * count / rows.n * rows.whole.room(k)
 
 
 def _emptied(rows: Rows) -> Iterator[Evidence]:

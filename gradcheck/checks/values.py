@@ -103,7 +103,8 @@ def _measured(s: Subject, usual: Subject, ordinary: float) -> Iterator[Evidence]
     1e8, or beside an epsilon, jump over the function's features; a slope seen through values far rougher than elsewhere, which at
     1e8 may be the steps of a staircase; and those of a layer that computes in half precision, whose range ends early.
     """
-    trial, at, size = Trial(replace(s, demand=inf), probes=1), Trial(usual), MARGIN * ordinary * _largest(s)
+    trial, at = Trial(replace(s, demand=inf), probes=1), Trial(usual)
+    size = MARGIN * ordinary * max(1.0, _largest(s) / max(_largest(usual), float(np.finfo(np.float32).tiny)))
     for e in trial.evidence():
         unsure = e.verdict is Verdict.FAIL and "subgradient" not in e.marks and (
             e.measured <= size * max(trial.eps, at.field.precision) or at.field.precision > at.field.eps and _rests(trial, e.primal)
@@ -140,18 +141,27 @@ def _finely(trial: Trial, k: str, step: float = FINE) -> bool:
 
 
 def _moves(trial: Trial, k: str, step: float) -> bool:
-    """Whether the function is seen to have a slope on such steps, or whatever it is stays within one rounding of its values."""
-    m = replace(trial.field, zoom=step).measure(replace(trial.field, zoom=step).probe(trial.subject.rng("moves", k), [k]), trial.subject.rng("moves"))
-    return abs(m.value) > MARGIN * m.bound
+    """Whether the function is seen to have a slope on such steps, or whatever it is stays within one rounding of its values.
+
+    Not where a part of it rests that moves on the usual steps: so small ones may stay on a stair.
+    """
+    field, rng = replace(trial.field, zoom=step), trial.subject.rng("moves", k)
+    probe = field.probe(rng, [k])
+    m, curve = field.measure(probe, rng), field.curve(probe)
+    near, usual = m.ladder.steps[0], m.ladder.steps[0] / step
+    with np.errstate(all="ignore"):
+        here, (rests, far) = curve(0.0), ([curve(sign * t) for sign in (1, -1)] for t in (near, usual))
+    on_stairs = np.logical_and.reduce([y == here for y in rests]) & np.logical_or.reduce([y != here for y in far])
+    return not on_stairs.any() and abs(m.value) > MARGIN * m.bound
 
 
 def _size(s: Subject) -> float:
-    """The sum of all shares ⟨d, v⟩ and of all values at the ordinary point, for a unit of its inputs."""
+    """The sum of all shares ⟨d, v⟩ and of all values at the ordinary point: no larger than what cancels in them is rounded, however small the inputs."""
     q = Question.at(s, "values")
     claims = {k: q.answer[cotangent(k)] for k in s.differentiable if cotangent(k) in q.answer}
     shares = [np.abs(d) * scale(s.primals[k]) for k, d in claims.items() if d.shape == s.primals[k].shape]
     values = [np.abs(q.answer[k]) for k in q.answer if k.startswith("y")]
-    return float(sum(np.sum(a[np.isfinite(a)]) for a in (*shares, *values))) / max(_largest(s), float(np.finfo(np.float32).tiny))
+    return float(sum(np.sum(a[np.isfinite(a)]) for a in (*shares, *values)))
 
 
 def _largest(s: Subject) -> float:
