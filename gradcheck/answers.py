@@ -121,10 +121,12 @@ class Question:
 
     @cached_property
     def _moves(self) -> dict[str, float]:
-        """How far each array moves when all that the layer reads moves by one rounding."""
+        """How far each array moves when all that the layer reads moves by one rounding; what is nothing but rounding, when its sums are made in another order."""
         rng = self.subject.rng("rounding")
         moved = [ask(self.subject, {k: jittered(rng, x) for k, x in self.primals.items()}, [jittered(rng, dy) for dy in self.dys]) for _ in range(DRAWS)]
-        return {k: MARGIN * max((_gap(a, b[k]) for b in moved if k in b and b[k].shape == a.shape), default=0.0) for k, a in self.answer.items()}
+        gaps = {k: max((_gap(a, b[k]) for b in moved if k in b and b[k].shape == a.shape), default=0.0) for k, a in self.answer.items()}
+        addends = max((float(x.size) for x in (*self.primals.values(), *self.dys)), default=0.0)
+        return {k: gap * (MARGIN if _largest(self.answer[k]) > ROUNDINGS * gap else max(MARGIN, addends)) for k, gap in gaps.items()}
 
 
 def shuffled(s: Subject, label: object, also: Iterable[str] = ()) -> dict[str, Array]:
