@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,24 @@ class Rules(NamedTuple):
     pull: Callable[[Array, Array, Array], Array] | None = None
 
 
+@lru_cache(maxsize=8)
+def ones(n: int, dtype: Any) -> Array:
+    """A vector of ones, to be read only."""
+    one = np.ones(n, dtype)
+    one.flags.writeable = False
+    return one
+
+
+def total(x: Array, axis: int) -> Array:
+    """The sum over the last axis (-1), or over all axes but that (0), as a product with ones: several times faster than `sum`, and
+    rounded no worse over rows.
+    """
+    if axis == -1:
+        return x @ ones(x.shape[-1], x.dtype)
+    rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    return ones(len(rows), x.dtype) @ rows
+
+
 def sigmoid(z: Array) -> Array:
     a = np.negative(z, out=np.empty_like(z))
     with np.errstate(over="ignore"):                                 # exp overflows to inf, whose reciprocal is the right 0
@@ -45,8 +63,8 @@ def softmax(z: Array, axis: int = -1) -> Array:
     """e^z / Σ e^z. Entries of -inf get 0, and a line of nothing else is all 0."""
     e = z - z.max(axis, keepdims=True, initial=np.finfo(z.dtype).min)
     np.exp(e, out=e)
-    total = (e @ np.ones(e.shape[-1], e.dtype))[..., None] if axis == -1 else e.sum(axis, keepdims=True)
-    e *= 1 / np.maximum(total, 1)                                    # which is below 1, then 0, only where all is -inf
+    sums = total(e, -1)[..., None] if axis == -1 else e.sum(axis, keepdims=True)
+    e *= 1 / np.maximum(sums, 1)                                     # which is below 1, then 0, only where all is -inf
     return e
 
 

@@ -16,7 +16,7 @@ from copy import deepcopy
 from dataclasses import MISSING, dataclass, field, fields
 from itertools import repeat
 from numbers import Integral
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 import numpy as np
@@ -36,6 +36,7 @@ Rng = np.random.Generator
 Out = tuple[Any, "Vars"]             # what fwd and bwd return
 Draw = Callable[[Any, Shape, Rng], Array]
 METHODS = frozenset(dir(dict))
+like = attrgetter("shape", "dtype")
 
 
 class Vars(dict[str, Any]):
@@ -123,11 +124,10 @@ VALID: dict[str, Callable[[Any], Any]] = {"init": initializer, "optimizer": opti
 
 
 class Plan(NamedTuple):
-    """What follows from the inputs' shapes and dtypes, and from the options: the axes, what the layer owns, and the dtype of its arrays."""
-    inputs: list[Any]
-    options: list[Any]
+    """The axes, and the dtype of new arrays, that follow from the options and from all arrays' shapes and dtypes: inputs, then parameters."""
+    arrays: list[tuple[Shape, np.dtype[Any]]]
+    options: tuple[Any, ...]
     axes: dict[str, Size]
-    own: dict[str, Shape]
     dtype: DTypeLike
 
 
@@ -145,7 +145,7 @@ class Layer:
     law: ClassVar[Any]
     slots: ClassVar[dict[str, Slot]]
     kinds: ClassVar[dict[str, list[str]]]                             # the slots' names by their kind
-    _options: ClassVar[tuple[str, ...]]                               # the constructor's arguments
+    _options: ClassVar[Callable[[Layer], tuple[Any, ...]]]            # what a plan depends on beside the inputs
     registry: ClassVar[dict[str, type[Layer]]] = {}
     registered: ClassVar[str]                                         # the layer's name there, and in what is saved
     optimizer: Any = field(default=None, kw_only=True)                # the last argument of every layer that does not place it itself
@@ -162,7 +162,7 @@ class Layer:
             if "optimizer" not in cls.__annotations__:
                 cls.__annotations__["optimizer"], cls.optimizer = "Any", None
         dataclass(eq=False)(cls)
-        cls._options = tuple(f.name for f in fields(cls))              # type: ignore[arg-type]
+        cls._options = attrgetter("dtype", *(f.name for f in fields(cls)))   # type: ignore[arg-type]
         slots = cls.slots if isinstance(cls.slots, dict) else {}
         cls.kinds = {kind: [k for k, s in slots.items() if s.kind == kind] for kind in ("parameter", "buffer", "noise")}
 
@@ -233,7 +233,7 @@ class Layer:
 
     def admit(self, x: ArrayLike) -> Array:
         """An input as an array of floating numbers. Errors: TypeError for anything but real numbers."""
-        return _real(x, f"{type(self).__name__} takes real numbers")
+        return x if type(x) is Array and x.dtype.kind == "f" else _real(x, f"{type(self).__name__} takes real numbers")
 
     def chance(self, p: Vars, axes: Axes, dtype: DTypeLike, *xs: Any, **given: Any) -> Vars:
         """The noise of one forward, which may depend on what it reads; `given` are forward's own keywords."""
@@ -254,39 +254,39 @@ class Layer:
     def _run(self, X: tuple[Any, ...], retain: bool, **given: Any) -> Any:
         one_list = len(X) == 1 and isinstance(X[0], (list, tuple)) and Law.parse(self.law).many
         xs = tuple(map(self.admit, X[0] if one_list else X))
-        plan = self._prepare(*xs)
-        parameters = self._complete(plan)
-        p = Vars(parameters, train=self.learning(retain))
+        plan, parameters = self._prepare(*xs)
+        p = Vars({**parameters, "train": self.learning(retain)})
         if self.kinds["noise"]:
             p.update(self.chance(p, plan.axes, plan.dtype, *xs, **given))
         y, r = self.fwd(p, *xs)
         self._last, self.parameters = plan, parameters
         if retain:
-            if p.train and (moved := [k for k in self.kinds["buffer"] if k in r]):
-                self.parameters = parameters | {k: r[k] for k in moved}
-            self.tape.append(Record(p, r, [(a.shape, a.dtype) for a in _several(y)]))
+            if self.kinds["buffer"] and p.train:
+                self.parameters = parameters | {k: r[k] for k in self.kinds["buffer"] if k in r}
+            self.tape.append(Record(p, r, [*map(like, _several(y))]))
         return y
 
-    def _prepare(self, *xs: Array) -> Plan:
-        """That of the last forward, if inputs and options are alike. Errors: ShapeError as those of `out_shapes`."""
-        inputs, options, last = [self.dtype, *[(x.shape, x.dtype) for x in xs]], [*map(vars(self).get, self._options)], self._last
-        if last and last.inputs == inputs and all(map(is_, last.options, options)):
-            return last
+    def _prepare(self, *xs: Array) -> tuple[Plan, Vars]:
+        """The plan, that of the last forward if arrays and options are alike, and the parameters. Errors: ShapeError if the inputs fit
+        neither the law nor the parameters.
+        """
+        options, last, present = type(self)._options(self), self._last, self.parameters
+        if last and last.arrays == [*map(like, (*xs, *present.values()))] and all(map(is_, last.options, options)):
+            return last, present
         shapes = [x.shape for x in xs]
         self.out_shapes(*shapes)
         axes = self.bind(*shapes)
         dtype = self.dtype or np.result_type(*[x.dtype for x in xs if x.dtype.kind == "f"] or [np.dtype(float)])
-        return Plan(inputs, options, axes, {k: self.shape(s.axes, axes) for k, s in self.slots.items() if s.kind != "noise"}, dtype)
+        parameters = self._complete(axes, dtype)
+        return Plan([*map(like, (*xs, *parameters.values()))], options, axes, dtype), parameters
 
-    def _complete(self, plan: Plan) -> Vars:
+    def _complete(self, axes: Axes, dtype: DTypeLike) -> Vars:
         """The parameters, with those that do not exist yet drawn. Errors: ShapeError if the present ones are of other axes."""
-        present = {k: a.shape for k, a in self.parameters.items()}
-        if present == plan.own:
-            return self.parameters
-        for name, shape in present.items():
-            if shape != plan.own[name]:
-                raise ShapeError(f"{type(self).__name__} has {name} ({self.slots[name].axes}) of shape {shape}, this input needs {plan.own[name]}")
-        return Vars({k: self.parameters[k] if k in present else self._draw(k, self.rng, plan.axes, plan.dtype) for k in plan.own})
+        present, own = self.parameters, {k: s.axes for k, s in self.slots.items() if s.kind != "noise"}
+        for name, a in present.items():
+            if a.shape != (shape := self.shape(own[name], axes)):
+                raise ShapeError(f"{type(self).__name__} has {name} ({own[name]}) of shape {a.shape}, this input needs {shape}")
+        return Vars({k: present[k] if k in present else self._draw(k, self.rng, axes, dtype) for k in own})
 
     def backward(self, dLdY: Any, retain_grads: bool = True) -> Any:
         """The cotangent of the input (a tuple if there are several); those of the parameters are added to `gradients` if `retain_grads`.
@@ -302,9 +302,9 @@ class Layer:
         return dxs[0] if len(dxs) == 1 else tuple(map(list, zip(*dxs, strict=True))) if isinstance(dxs[0], tuple) else dxs
 
     def _upstream(self, record: Record, dy: Any) -> list[Array]:
+        if type(dy) is Array and record.ys == [like(dy)]:             # as nearly always
+            return [dy]
         dys = [_real(a, f"{type(self).__name__}.backward takes real numbers") for a in _several(dy)]
-        if [(a.shape, a.dtype) for a in dys] == record.ys:
-            return dys
         if [a.shape for a in dys] != [shape for shape, _ in record.ys]:
             raise ShapeError(f"{type(self).__name__}.backward: the upstream has shape {' and '.join(str(a.shape) for a in dys)}, "
                              f"the output {' and '.join(str(shape) for shape, _ in record.ys)}")
@@ -401,11 +401,6 @@ class Layer:
         vars(self).update({k: v for k, v in vars(twin).items() if k in names or isinstance(v, Layer)})
         self.accrued = Vars({k: g for k, g in self.accrued.items() if k not in arrays})
         self.parameters = self.parameters | arrays
-
-
-def total(x: Array, axis: int) -> Array:                              # (r, c) -> (c) or (r)
-    """The sum over one axis of a matrix, as a product with ones: several times faster than `sum`, and rounded no worse over rows."""
-    return np.ones(len(x), x.dtype) @ x if axis == 0 else x @ np.ones(x.shape[1], x.dtype)
 
 
 def _several(y: Any) -> tuple[Any, ...]:

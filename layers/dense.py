@@ -5,8 +5,8 @@ import numpy as np
 
 from gradcheck.law import Shape
 
-from .activations import ACTIVATIONS, activation
-from .base import Act, Array, Layer, Out, Rng, Vars, buffer, drawn, hyper, interval, param, total, zero
+from .activations import ACTIVATIONS, activation, total
+from .base import Act, Array, Layer, Out, Rng, Vars, buffer, drawn, hyper, interval, param, zero
 
 
 class Weighted(Layer):
@@ -28,7 +28,7 @@ class Weighted(Layer):
     def bwd(self, p: Vars, r: Vars, dy: Array) -> Out:                # dy (n, …, out)
         dz = self.f.pull(dy, r.Z, r.Y)
         dx, dW = self.pull(p, dz, r.X)
-        return dx, Vars(Z=dz, W=dW, b=total(dz.reshape(-1, dz.shape[-1]), 0))
+        return dx, Vars(Z=dz, W=dW, b=total(dz, 0))
 
 
 class Dense(Weighted):

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from .base import Array, Layer, Out, Vars, buffer, hyper, interval, one, param, total, zero
+from .activations import total
+from .base import Array, Layer, Out, Vars, buffer, hyper, interval, one, param, zero
 
 
 def products(x: Array, y: Array, axis: int) -> Array:                # (r, c), (r, c) -> (c) or (r)
@@ -72,7 +73,7 @@ class LayerNorm(Layer):
     def fwd(self, p: Vars, x: Array) -> Out:                          # x (n, …)
         m, scaler, intercept = p.scaler.size, p.scaler.reshape(-1), p.intercept.reshape(-1)
         X = x.reshape(len(x), m)                                      # X, N (n, m)
-        N = X - total(X, 1)[:, None] / m
+        N = X - total(X, -1)[:, None] / m
         s = np.sqrt(products(N, N, 1)[:, None] / m + self.epsilon)    # s (n, 1)
         N *= 1 / s
         y = N * scaler
@@ -84,7 +85,7 @@ class LayerNorm(Layer):
         dN = dY * p.scaler.reshape(-1)
         dX = r.N * (products(dN, r.N, 1)[:, None] / -m)               # dN − mean(dN) − N mean(dN ∘ N), over s
         dX += dN
-        dX -= total(dN, 1)[:, None] / m
+        dX -= total(dN, -1)[:, None] / m
         dX *= 1 / r.s
         return dX.reshape(dy.shape), Vars(scaler=products(dY, r.N, 0).reshape(p.scaler.shape), intercept=total(dY, 0).reshape(p.scaler.shape))
 

@@ -80,6 +80,6 @@ class RBM(Layer):
         """X after so many Gibbs steps: a binary sample, or the probabilities. Parameters and gradients stay as they are."""
         whole(1)(n_steps)
         V = self.admit(X)
-        self.parameters = self._complete(self._prepare(V))
+        _, self.parameters = self._prepare(V)
         prob = self.gibbs(self.parameters, V, n_steps)
         return prob if return_prob else self.binary(prob, prob.dtype)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .activations import ACTIVATIONS, Activation, activation
-from .base import Act, Array, Layer, Out, Record, Vars, hyper, param, total, zero
+from .activations import ACTIVATIONS, Activation, activation, total
+from .base import Act, Array, Layer, Out, Record, Vars, hyper, param, zero
 
 FED_BACK = [a for a in ACTIVATIONS if a != "exponential"]            # which grows without bound
 States = tuple[Array, ...]
@@ -195,7 +195,7 @@ class RNNUnit(Recurrent):
         return (dZ @ u.WaT,)
 
     def weights(self, r: Vars, dZ: Array) -> Vars:
-        db = total(flat(dZ), 0)
+        db = total(dZ, 0)
         return Vars(Wax=outer(r.X, dZ), Waa=outer(r.A_prev, dZ), bx=db, ba=db.copy())
 
 
@@ -217,7 +217,7 @@ class Gated(Recurrent):
         return Vars(Wx=W[self.n_out:], Wa=W[:self.n_out], b=np.hstack([p["b" + g] for g in self.gates]), f=f, spans=spans(gates, self.n_out))
 
     def weights(self, r: Vars, dZ: Array) -> Vars:
-        dW = np.vstack([self.state_weights(r, dZ), outer(r.X, dZ), total(flat(dZ), 0)])
+        dW = np.vstack([self.state_weights(r, dZ), outer(r.X, dZ), total(dZ, 0)])
         return Vars({k: v for g, dWg in zip(self.gates, self.parts(dW), strict=True) for k, v in (("W" + g, dWg[:-1]), ("b" + g, dWg[-1]))})
 
     def state_weights(self, r: Vars, dZ: Array) -> Array:             # (n_out, gates · n_out)
@@ -312,7 +312,7 @@ class GRUUnit(Gated):
         return np.hstack([outer(r.A_prev, dZ[..., :2 * self.n_out]), outer(r.Q, self.pull_K(r, dZ))])
 
     def weights(self, r: Vars, dZ: Array) -> Vars:
-        return super().weights(r, dZ) | {"ba": total(flat(self.pull_K(r, dZ)), 0)}
+        return super().weights(r, dZ) | {"ba": total(self.pull_K(r, dZ), 0)}
 
 
 class RNNCell(Cell, RNNUnit):

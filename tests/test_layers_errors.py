@@ -167,6 +167,16 @@ def test_other_sizes_than_the_parameters():
         layer.forward(np.ones((2, 9)))
 
 
+def test_what_changes_between_two_forwards_is_seen():
+    layer = Dense(3)
+    layer.forward(x23)
+    layer.act_fn = "relu"
+    assert layer.forward(-100 * x23).min() >= 0
+    layer.parameters["b"] = np.zeros(1)
+    with pytest.raises(ShapeError, match=re.escape("Dense has b (n_out) of shape (1,), this input needs (3,)")):
+        layer.forward(x23)
+
+
 def test_king_needs_a_loss():
     layer = Dense(2, optimizer="SGD(lr_scheduler='King')")
     layer.backward(layer.forward(x23))
