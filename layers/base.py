@@ -11,9 +11,10 @@ What forward returns and what it keeps may share memory, as in `Flatten`: read i
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
+from inspect import getdoc
 from itertools import repeat
 from numbers import Integral
 from operator import attrgetter, is_
@@ -86,7 +87,16 @@ def hyper(domain: range | list[Any], default: Any = MISSING, valid: Callable[[An
     """A hyperparameter and the values a test may draw for it, simplest first. `valid` raises ValueError or TypeError on a value that
     cannot be; without it a range admits whole numbers from its start on, a list its own kind of thing: names, truth values, numbers.
     """
-    return field(default=default, metadata={"domain": domain, "valid": valid or _kind(domain)})
+    kind = whole(domain.start) if isinstance(domain, range) else one_of(domain)
+    return field(default=default, metadata={"domain": domain, "valid": valid or kind})
+
+
+def must(expected: str, holds: Callable[[Any], bool], names: Iterable[Any] = ()) -> Callable[[Any], None]:
+    """Admits what holds. Errors: ValueError says what was expected, or for a text which of the `names` is nearest."""
+    def valid(v: Any) -> None:
+        if not holds(v):
+            raise ValueError(suggest("value", v, names) if names and isinstance(v, str) else f"expected {expected}, got {v!r}")
+    return valid
 
 
 def is_whole(v: Any, low: float) -> bool:
@@ -95,29 +105,17 @@ def is_whole(v: Any, low: float) -> bool:
 
 def whole(low: float = -np.inf) -> Callable[[Any], None]:
     """A whole number, `low` or more."""
-    def valid(v: Any) -> None:
-        if not is_whole(v, low):
-            raise ValueError(f"expected a whole number{f' from {low} on' if low > -np.inf else ''}, got {v!r}")
-    return valid
+    return must("a whole number" + (f" from {low} on" if low > -np.inf else ""), lambda v: is_whole(v, low))
 
 
 def interval(low: float, high: float, closed: bool = False) -> Callable[[Any], None]:
     """A real number, low <= v < high; `closed` admits high too."""
-    def valid(v: Any) -> None:
-        if not isinstance(v, int | float | np.number) or isinstance(v, bool) or not (low <= v < high or (closed and v == high)):
-            raise ValueError(f"expected a number in [{low}, {high}{']' if closed else ')'}, got {v!r}")
-    return valid
+    real = lambda v: isinstance(v, int | float | np.number) and not isinstance(v, bool)
+    return must(f"a number in [{low}, {high}{']' if closed else ')'}", lambda v: real(v) and (low <= v < high or (closed and v == high)))
 
 
 def one_of(choices: list[Any]) -> Callable[[Any], None]:
-    def valid(v: Any) -> None:
-        if not any(v is c or (type(v) is type(c) and v == c) for c in choices):
-            raise ValueError(suggest("value", v, choices) if isinstance(v, str) else f"expected one of {choices}, got {v!r}")
-    return valid
-
-
-def _kind(domain: range | list[Any]) -> Callable[[Any], None]:
-    return whole(domain.start) if isinstance(domain, range) else one_of(domain)
+    return must(f"one of {choices}", lambda v: any(v is c or (type(v) is type(c) and v == c) for c in choices), choices)
 
 
 VALID: dict[str, Callable[[Any], Any]] = {"init": initializer, "optimizer": optimizer}   # the options that no test varies
@@ -145,14 +143,18 @@ class Layer:
     law: ClassVar[Any]
     slots: ClassVar[dict[str, Slot]]
     kinds: ClassVar[dict[str, list[str]]]                             # the slots' names by their kind
-    _options: ClassVar[Callable[[Layer], tuple[Any, ...]]]            # what a plan depends on beside the inputs
+    _fields: ClassVar[dict[str, Field[Any]]]                          # the constructor's arguments
+    _settings: ClassVar[Callable[[Layer], tuple[Any, ...]]]           # what a plan depends on beside the arrays
     registry: ClassVar[dict[str, type[Layer]]] = {}
     registered: ClassVar[str]                                         # the layer's name there, and in what is saved
     optimizer: Any = field(default=None, kw_only=True)                # the last argument of every layer that does not place it itself
     dtype: ClassVar[DTypeLike | None] = None                          # of new parameters; None: that of the input
 
     def __init_subclass__(cls) -> None:
-        """Make a dataclass of it, gather its slots, and enter it into the registry unless it is abstract: has no law."""
+        """Make a dataclass of it, which without a docstring has the one it inherits, gather its slots, and enter it into the registry
+        unless it is abstract: has no law.
+        """
+        cls.__doc__ = getdoc(cls)
         if "slots" not in vars(cls):                                  # a layer made of layers tells them by a property
             cls.slots = {k: v for c in reversed(cls.__mro__) for k, v in vars(c).items() if isinstance(v, Slot)}
         if hasattr(cls, "law"):
@@ -162,13 +164,14 @@ class Layer:
             if "optimizer" not in cls.__annotations__:
                 cls.__annotations__["optimizer"], cls.optimizer = "Any", None
         dataclass(eq=False)(cls)
-        cls._options = attrgetter("dtype", *(f.name for f in fields(cls)))   # type: ignore[arg-type]
+        cls._fields = {f.name: f for f in fields(cls)}                # type: ignore[arg-type]
+        cls._settings = attrgetter("dtype", *cls._fields)
         slots = cls.slots if isinstance(cls.slots, dict) else {}
         cls.kinds = {kind: [k for k, s in slots.items() if s.kind == kind] for kind in ("parameter", "buffer", "noise")}
 
     def __post_init__(self) -> None:
-        for f in fields(self):                                        # type: ignore[arg-type]
-            self._validate(f.name, f.metadata.get("valid") or VALID.get(f.name, lambda v: v))
+        for name, f in self._fields.items():
+            self._validate(name, f.metadata.get("valid") or VALID.get(name, lambda v: v))
         self.optimizer = optimizer(self.optimizer)
         self.rng = np.random.default_rng()
         self.trainable, self.training = True, True
@@ -187,7 +190,7 @@ class Layer:
     def bind(self, *shapes: Shape) -> dict[str, Size]:
         """The size of every input axis. Errors: ShapeError if the shapes do not fit the law, or an axis its hyperparameter."""
         axes = Law.parse(self.law).bind(shapes, type(self).__name__)
-        for axis in axes.keys() & {f.name for f in fields(self)}:     # type: ignore[arg-type]
+        for axis in axes.keys() & self._fields.keys():
             if axes[axis] != getattr(self, axis):
                 raise ShapeError(f"{type(self).__name__} has {axis}={getattr(self, axis)}, got {axis}={axes[axis]} in {shapes}")
         return axes
@@ -270,7 +273,7 @@ class Layer:
         """The plan, that of the last forward if arrays and options are alike, and the parameters. Errors: ShapeError if the inputs fit
         neither the law nor the parameters.
         """
-        options, last, present = type(self)._options(self), self._last, self.parameters
+        options, last, present = type(self)._settings(self), self._last, self.parameters
         if last and last.arrays == [*map(like, (*xs, *present.values()))] and all(map(is_, last.options, options)):
             return last, present
         shapes = [x.shape for x in xs]
@@ -369,7 +372,7 @@ class Layer:
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """Every constructor argument in a form that `set_params` reads back, the optimizer with its memory."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}   # type: ignore[arg-type]
+        values = {name: getattr(self, name) for name in self._fields}
         return {"layer": self.registered} | {k: state(v) if isinstance(v, Optimizer) else str(v) if isinstance(v, Activation) else v
                                                  for k, v in values.items()}
 
@@ -386,19 +389,17 @@ class Layer:
             raise TypeError(f"{type(self).__name__}.set_params takes a dict as summary() gives it, got {type(summary_dict).__name__}")
         given = {**summary_dict, **summary_dict.get("parameters", {}), **summary_dict.get("hyperparameters", {})}
         given = {k: v for k, v in given.items() if k not in ("layer", "parameters", "hyperparameters")}
-        names = {f.name for f in fields(self)}                           # type: ignore[arg-type]
         persist = [k for k, s in self.slots.items() if s.kind != "noise"]
-        if unknown := given.keys() - names - {*persist}:
-            raise ValueError(f"{type(self).__name__}: {suggest('name', min(unknown), [*sorted(names), *persist])}")
-        twin = type(self)(**{k: given.get(k, v) for k, v in self.hyperparameters.items() if k in names})   # refuses
+        if unknown := given.keys() - self._fields.keys() - {*persist}:
+            raise ValueError(f"{type(self).__name__}: {suggest('name', min(unknown), [*sorted(self._fields), *persist])}")
+        twin = type(self)(**{k: given.get(k, v) for k, v in self.hyperparameters.items() if k in self._fields})   # refuses
         wanted = f"a parameter of {type(self).__name__} holds real numbers"
         self._adopt(twin, Vars({k: _real(given[k], wanted).copy() for k in persist if k in given}))
         return self
 
     def _adopt(self, twin: Self, arrays: Vars) -> None:
         """Become like `twin`, but for the arrays not given."""
-        names = {f.name for f in fields(self)}                           # type: ignore[arg-type]
-        vars(self).update({k: v for k, v in vars(twin).items() if k in names or isinstance(v, Layer)})
+        vars(self).update({k: v for k, v in vars(twin).items() if k in self._fields or isinstance(v, Layer)})
         self.accrued = Vars({k: g for k, g in self.accrued.items() if k not in arrays})
         self.parameters = self.parameters | arrays
 

@@ -1,7 +1,7 @@
 """The table of all layers in README.md, made from their declarations: `python -m layers.catalogue` prints it."""
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 
 from .base import Layer
 
@@ -10,20 +10,20 @@ def laws(cls: type[Layer]) -> list[str]:
     """The law, or the laws that its options lead to."""
     if isinstance(cls.law, str):
         return [cls.law]
-    simplest = {f.name: f.metadata["domain"][0] for f in fields(cls) if "domain" in f.metadata}   # type: ignore[arg-type]
-    drawn = [cls(**(simplest | {f.name: v})) for f in fields(cls) for v in f.metadata.get("domain", [])]   # type: ignore[arg-type]
+    domains = {k: f.metadata["domain"] for k, f in cls._fields.items() if "domain" in f.metadata}
+    simplest = {k: domain[0] for k, domain in domains.items()}
+    drawn = [cls(**(simplest | {k: v})) for k, domain in domains.items() for v in domain]
     return list(dict.fromkeys(layer.law for layer in drawn))
 
 
 def signature(cls: type[Layer]) -> str:
     """The constructor's arguments in order, but for the `optimizer` that all have."""
-    shown = [f for f in fields(cls) if f.name != "optimizer"]         # type: ignore[arg-type]
-    return ", ".join(f.name if f.default is MISSING else f"{f.name}={f.default!r}" for f in shown)
+    return ", ".join(k if f.default is MISSING else f"{k}={f.default!r}" for k, f in cls._fields.items() if k != "optimizer")
 
 
 def options(cls: type[Layer]) -> str:
     """The arguments that are not plain numbers, and the values that are checked."""
-    checked = {f.name: f.metadata["domain"] for f in fields(cls) if isinstance(f.metadata.get("domain"), list)}   # type: ignore[arg-type]
+    checked = {k: f.metadata["domain"] for k, f in cls._fields.items() if isinstance(f.metadata.get("domain"), list)}
     return "; ".join(f"{k}: {'every activation' if len(v) > 9 else ', '.join(map(repr, v))}" for k, v in checked.items())
 
 

@@ -91,22 +91,18 @@ class LayerNorm(Layer):
 
 
 class BatchNorm1D(BatchNorm):
-    __doc__ = BatchNorm.__doc__
     law = "n ch -> n ch"
 
 
 class BatchNorm2D(BatchNorm):
-    __doc__ = BatchNorm.__doc__
     law = "n rows cols ch -> n rows cols ch"
 
 
 class LayerNorm1D(LayerNorm):
-    __doc__ = LayerNorm.__doc__
     law = "n n_in -> n n_in"
     scaler, intercept = param("n_in", one), param("n_in", zero)
 
 
 class LayerNorm2D(LayerNorm):
-    __doc__ = LayerNorm.__doc__
     law = "n rows cols ch -> n rows cols ch"
     scaler, intercept = param("rows cols ch", one), param("rows cols ch", zero)

@@ -315,37 +315,33 @@ class GRUUnit(Gated):
         return super().weights(r, dZ) | {"ba": total(self.pull_K(r, dZ), 0)}
 
 
-class RNNCell(Cell, RNNUnit):
+class RNNCell(RNNUnit, Cell):
     """One step of A = f(x Wax + bx + A_prev Waa + ba)."""
     law = "n n_in, n n_out -> n n_out"
     work = "2 n n_in n_out + 2 n n_out n_out"
 
 
-class LSTMCell(Cell, LSTMUnit):
-    __doc__ = LSTMUnit.__doc__
+class LSTMCell(LSTMUnit, Cell):
     law = "n n_in, n n_out, n n_out -> n n_out, n n_out"
     work = "8 n n_z n_out"
 
 
-class GRUCell(Cell, GRUUnit):
-    __doc__ = GRUUnit.__doc__
+class GRUCell(GRUUnit, Cell):
     law = "n n_in, n n_out -> n n_out"
     work = "6 n n_z n_out"
 
 
-class RNN(Sequence, RNNUnit):
+class RNN(RNNUnit, Sequence):
     """A_t = f(x_t Wax + bx + A_{t−1} Waa + ba), A_0 = 0."""
     law = "n n_in t -> n n_out t"
     work = "2 n n_in n_out t + 2 n n_out n_out t"
 
 
-class LSTM(Sequence, LSTMUnit):
-    __doc__ = LSTMUnit.__doc__
+class LSTM(LSTMUnit, Sequence):
     law = "n n_in t -> n n_out t"
     work = "8 n n_z n_out t"
 
 
-class GRU(Sequence, GRUUnit):
-    __doc__ = GRUUnit.__doc__
+class GRU(GRUUnit, Sequence):
     law = "n n_in t -> n n_out t"
     work = "6 n n_z n_out t"

@@ -17,8 +17,7 @@ import numpy as np
 
 from gradcheck.law import ShapeError
 
-from .base import Array, is_whole
-from .spec import suggest
+from .base import Array, is_whole, must
 
 Pad = int | str | tuple[int, ...]
 CACHE = 2 ** 19                     # bytes to work on at a time: what fits a core's cache, with as much again beside it
@@ -69,13 +68,9 @@ def pair(v: Any) -> tuple[int, int]:
 
 def wholes(low: int, *counts: int, names: tuple[str, ...] = ()) -> Callable[[Any], None]:
     """Admits a whole number from `low` on, one of these counts of them, or one of these names."""
-    def valid(v: Any) -> None:
-        if isinstance(v, str) and names and v not in names:
-            raise ValueError(suggest("padding", v, names))
-        if not (v in names if isinstance(v, str) else is_whole(v, low) or (np.ndim(v) == 1 and len(v) in counts and all(is_whole(i, low) for i in v))):
-            others = "".join(f", or {' or '.join(map(repr, these))}{of}" for these, of in ((counts, " of them"), (names, "")) if these)
-            raise ValueError(f"expected a whole number from {low} on{others}, got {v!r}")
-    return valid
+    others = "".join(f", or {' or '.join(map(repr, these))}{of}" for these, of in ((counts, " of them"), (names, "")) if these)
+    several = lambda v: np.ndim(v) == 1 and len(v) in counts and all(is_whole(i, low) for i in v)
+    return must(f"a whole number from {low} on{others}", lambda v: v in names if isinstance(v, str) else is_whole(v, low) or several(v), names)
 
 
 class Windowed:

@@ -99,7 +99,7 @@ OPTIONS = [                                                           # what is 
     (lambda: Dense(2, optimizer="adma"), "Dense: optimizer='adma': unknown optimizer 'adma'; did you mean 'Adam'?"),
     (lambda: Dense(2, optimizer="SGD(rate=1)"), "optimizer 'SGD(rate=1)'"),
     (lambda: Pool2D(2, mode="averge"), "Pool2D: mode='averge': unknown value 'averge'; did you mean 'average'?"),
-    (lambda: Conv2D(2, 3, pad="smae"), "Conv2D: pad='smae': unknown padding 'smae'; did you mean 'same'?"),
+    (lambda: Conv2D(2, 3, pad="smae"), "Conv2D: pad='smae': unknown value 'smae'; did you mean 'same'?"),
     (lambda: Conv2D(2, 3, pad="causal"), "Conv2D: pad='causal'"),
     (lambda: Conv2D(2, 3, pad=(1, 2, 3)), "Conv2D: pad=(1, 2, 3)"),
     (lambda: Conv2D(2, 3, pad=-1), "Conv2D: pad=-1"),
