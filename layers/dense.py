@@ -1,6 +1,9 @@
 """Layers of the form y = f(A(x, W) + b), A linear in both: the form itself, and the two with a matrix product."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import numpy as np
 
 from gradcheck.law import Shape
@@ -11,13 +14,9 @@ from .base import Act, Array, Layer, Out, Rng, Vars, buffer, drawn, hyper, inter
 
 class Weighted(Layer):
     """y = f(A(x, W) + b), the bias along the last axis. A layer gives A as `apply`, and A's adjoints in x and W as `pull`."""
+    apply: ClassVar[Callable[..., Array]]                             # (p, x)
+    pull: ClassVar[Callable[..., tuple[Array, Array]]]                # (p, dz, x)
     f = property(lambda self: activation(self.act_fn))
-
-    def apply(self, p: Vars, x: Array) -> Array:
-        raise NotImplementedError
-
-    def pull(self, p: Vars, dz: Array, x: Array) -> tuple[Array, Array]:
-        raise NotImplementedError
 
     def fwd(self, p: Vars, x: Array) -> Out:                          # x  (n, …)
         z = self.apply(p, x)                                          # z  (n, …, out)

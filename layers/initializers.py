@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from .spec import make
+from .spec import pick
 
 Init = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
 
@@ -26,11 +26,6 @@ def _spread(drawn: str, variance: Callable[[int, int], float]) -> Init:
     return init
 
 
-def truncated(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Standard normal values within two deviations, by inverting the distribution function."""
-    return ndtri(rng.uniform(ndtr(-2), ndtr(2), shape))
-
-
 def orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Orthonormal rows or columns, whichever are fewer (Saxe et al., 2014)."""
     rows, cols = math.prod(shape[:-1]), shape[-1] if shape else 1
@@ -46,7 +41,7 @@ INITIALIZERS: dict[str, Init] = {
     "he_normal":      _spread("normal", lambda i, o: 2 / i),
     "lecun_uniform":  _spread("uniform", lambda i, o: 1 / i),
     "std_normal":     _spread("normal", lambda i, o: 1),
-    "trunc_normal":   truncated,
+    "trunc_normal":   lambda shape, rng: ndtri(rng.uniform(ndtr(-2), ndtr(2), shape)),   # within two deviations, by inversion
     "orthogonal":     orthogonal,
     "zeros":          lambda shape, rng: np.zeros(shape),
     "ones":           lambda shape, rng: np.ones(shape),
@@ -55,4 +50,4 @@ INITIALIZERS: dict[str, Init] = {
 
 def initializer(spec: str | Init) -> Init:
     """The initializer that `spec` names, or `spec` itself if it is a function of (shape, rng)."""
-    return spec if callable(spec) else make({k: lambda row=row: row for k, row in INITIALIZERS.items()}, spec, "initializer")
+    return spec if callable(spec) else pick(INITIALIZERS, spec, "initializer")

@@ -17,7 +17,7 @@ from gradcheck.law import ShapeError
 
 from .activations import softmax
 from .base import Array, Layer, Out, Vars
-from .spec import make
+from .spec import pick
 
 Pair = Callable[[Array, Array], Array]
 
@@ -112,7 +112,7 @@ LOSSES: dict[str, Loss] = {
 
 def loss(spec: str | Loss) -> Loss:
     """The loss of that name, or itself. Errors: ValueError for an unknown name, with the nearest known one."""
-    return spec if isinstance(spec, Loss) else make({k: lambda row=row: row for k, row in LOSSES.items()}, spec, "loss")
+    return spec if isinstance(spec, Loss) else pick(LOSSES, spec, "loss")
 
 
 # losses as layers ---------------------------------------------------------------------------------------------------------
@@ -181,4 +181,4 @@ METRICS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
 
 def metric(spec: str | Callable[[ArrayLike, ArrayLike], float]) -> Callable[[ArrayLike, ArrayLike], float]:
     """The metric of that name, or itself."""
-    return spec if callable(spec) else make({k: lambda row=row: row for k, row in METRICS.items()}, spec, "metric")
+    return spec if callable(spec) else pick(METRICS, spec, "metric")

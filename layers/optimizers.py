@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from .schedules import Schedule, schedule
-from .spec import make, numeric, restore, text
+from .spec import Row, make, restore
 
 Array = np.ndarray
 Moments = dict[str, Any]
 
 
 @dataclass
-class Optimizer:
+class Optimizer(Row):
     """param ← param − step for the parameters of one layer. `clip_norm` bounds the norm of each gradient first;
     `lr_scheduler` (an object or its text) overrides `lr`; `str()` prints what `optimizer()` reads.
     """
@@ -27,7 +27,7 @@ class Optimizer:
     moments: dict[str, Moments] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        numeric(self)
+        super().__post_init__()
         self.lr_scheduler = None if self.lr_scheduler is None else schedule(self.lr_scheduler)
 
     def rule(self, g: Array, m: Moments, lr: float) -> tuple[Array, Moments]:
@@ -47,9 +47,6 @@ class Optimizer:
     def _clipped(self, g: Array) -> Array:
         norm = float(np.linalg.norm(g))
         return g * (self.clip_norm / norm) if self.clip_norm is not None and norm > self.clip_norm else g
-
-    def __str__(self) -> str:
-        return text(self)
 
 
 @dataclass

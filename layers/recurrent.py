@@ -5,6 +5,7 @@ cotangent after, is stepped, on arrays that stay in cache.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -75,18 +76,10 @@ class Recurrent(Layer):
     n_out: int = hyper(range(1, 5))
     states: ClassVar[tuple[str, ...]] = ("A",)
     keeps: ClassVar[dict[str, int]] = {}                              # name -> width, in n_out
-
-    def fuse(self, p: Vars) -> Vars:
-        raise NotImplementedError
-
-    def step(self, u: Vars, r: Vars, *s: Any) -> States:
-        raise NotImplementedError
-
-    def pull(self, u: Vars, r: Vars, dZ: Array, *ds: Any) -> States:
-        raise NotImplementedError
-
-    def weights(self, r: Vars, dZ: Array) -> Vars:
-        raise NotImplementedError
+    fuse: ClassVar[Callable[..., Vars]]                               # (p)
+    step: ClassVar[Callable[..., States]]                             # (u, r, *states)
+    pull: ClassVar[Callable[..., States]]                             # (u, r, dZ, *cotangents of the states)
+    weights: ClassVar[Callable[..., Vars]]                            # (r, dZ)
 
     def scan(self, p: Vars, x: Array, *start: Array) -> tuple[States, Vars]:   # x (t, n, n_in), each state (n, n_out)
         u = self.fuse(p)

@@ -8,21 +8,15 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from .spec import make, numeric, restore, text
+from .spec import Row, make, pick, restore
 
 
 @dataclass
-class Schedule:
+class Schedule(Row):
     """`rate(step, loss)`, steps and epochs counted from 0. `str()` prints what `schedule()` reads."""
-
-    def __post_init__(self) -> None:
-        numeric(self)
 
     def rate(self, step: int, loss: float | None = None) -> float:
         raise NotImplementedError
-
-    def __str__(self) -> str:
-        return text(self)
 
 
 @dataclass
@@ -108,7 +102,7 @@ class Cyclic(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        make({name: lambda: None for name in SHAPES}, self.kind, "schedule")
+        pick(SHAPES, self.kind, "schedule")
 
     def rate(self, step: int, loss: float | None = None) -> float:
         c = self.cycle_epochs or max(self.epochs, step + 1)

@@ -5,12 +5,13 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R", bound="Row")
 
 
 def suggest(what: str, got: object, known: Iterable[str]) -> str:
@@ -52,33 +53,39 @@ def make(table: Mapping[str, Callable[..., T]], text: Any, what: str) -> T:
         raise ValueError(f"{what} {text!r}: {str(e).rpartition('() ')[2]}") from None
 
 
-def text(row: Any) -> str:
-    """A dataclass as `make` reads it: its name and the arguments that are not at their defaults."""
-    given = {f.name: getattr(row, f.name) for f in fields(row) if f.init and getattr(row, f.name) != f.default}
-    return f"{type(row).__name__}({', '.join(f'{k}={v if is_dataclass(v) else repr(v)}' for k, v in given.items())})"
+def pick(table: Mapping[str, T], text: Any, what: str) -> T:
+    """The row that `text` names, of a table whose rows take no arguments."""
+    return make({k: lambda row=row: row for k, row in table.items()}, text, what)
 
 
-def numeric(row: Any) -> None:
-    """Errors: ValueError if a field of a dataclass that is declared a number holds none."""
-    for f in fields(row):
-        if f.type in ("int", "float") and not isinstance(v := getattr(row, f.name), int | float):
-            raise ValueError(f"{type(row).__name__}: {f.name}={v!r}: expected a number")
+@dataclass
+class Row:
+    """A row with its arguments and its memory; `str()` prints what `make` reads: its name and the arguments that are not at their defaults."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            if f.type in ("int", "float") and not isinstance(v := getattr(self, f.name), int | float):
+                raise ValueError(f"{type(self).__name__}: {f.name}={v!r}: expected a number")
+
+    def __str__(self) -> str:
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.init and getattr(self, f.name) != f.default}
+        return f"{type(self).__name__}({', '.join(f'{k}={v if isinstance(v, Row) else repr(v)}' for k, v in given.items())})"
 
 
-def state(row: Any) -> dict[str, Any]:
-    """A dataclass, memory included, as plain values and arrays that `restore` reads."""
+def state(row: Row) -> dict[str, Any]:
+    """A row, memory included, as plain values and arrays that `restore` reads."""
     values = {f.name: getattr(row, f.name) for f in fields(row)}
-    return {"rule": type(row).__name__} | {k: state(v) if is_dataclass(v) else deepcopy(v) for k, v in values.items()}
+    return {"rule": type(row).__name__} | {k: state(v) if isinstance(v, Row) else deepcopy(v) for k, v in values.items()}
 
 
-def restore(table: Mapping[str, Callable[..., T]], saved: Mapping[str, Any], what: str) -> T:
+def restore(table: Mapping[str, type[R]], saved: Mapping[str, Any], what: str) -> R:
     """The inverse of `state`."""
-    row: Any = make(table, saved.get("rule"), what)
+    row = make(table, saved.get("rule"), what)
     unknown = set(saved) - {"rule"} - {f.name for f in fields(row)}
     if unknown:
         raise ValueError(suggest(f"part of the {what}'s state", min(unknown), [f.name for f in fields(row)]))
     vars(row).update(deepcopy({k: v for k, v in saved.items() if k != "rule"}))
-    getattr(row, "__post_init__", lambda: None)()
+    row.__post_init__()
     return row
 
 
