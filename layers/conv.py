@@ -5,7 +5,7 @@
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,10 +49,8 @@ class Conv1D(Weighted):
         return self.windows.spread(dz, p.W[None], x.shape)[:, 0], self.windows.weigh(x, dz)[0]
 
 
-class Conv2D(Windowed, Weighted):
-    """y = f(pad(x) ⋆ W + b)"""
-    law = "n rows cols in_ch -> n out_rows out_cols out_ch"
-    work = "2 n out_rows out_cols out_ch kernel_rows kernel_cols in_ch"
+class Kernel2D(Windowed, Weighted):
+    """What the two convolutions of images have in common: options and arrays."""
     out_ch: int = hyper(range(1, 4))
     kernel_shape: Any = hyper(KERNELS, valid=wholes(1, 2))
     pad: Any = hyper(PADS, default=0, valid=wholes(0, 2, 4, names=("same",)))
@@ -64,6 +62,12 @@ class Conv2D(Windowed, Weighted):
     W = param("kernel_rows kernel_cols in_ch out_ch")
     b = param("out_ch", zero)
 
+
+class Conv2D(Kernel2D):
+    """y = f(pad(x) ⋆ W + b)"""
+    law = "n rows cols in_ch -> n out_rows out_cols out_ch"
+    work = "2 n out_rows out_cols out_ch kernel_rows kernel_cols in_ch"
+
     def apply(self, p: Vars, x: Array) -> Array:                      # x  (n, rows, cols, in_ch)
         return self.windows.correlate(x, p.W)                         #    (n, out_rows, out_cols, out_ch)
 
@@ -71,19 +75,11 @@ class Conv2D(Windowed, Weighted):
         return self.windows.spread(dz, p.W, x.shape), self.windows.weigh(x, dz)
 
 
-class Deconv2D(Windowed, Weighted):
+class Deconv2D(Kernel2D):
     """y = f(x ⋆' W + b), ⋆' being Conv2D's adjoint: each entry of x lays its multiple of the kernel into y, whose `pad` is cut off."""
     law = "n rows cols in_ch -> n out_rows out_cols out_ch"
     work = "2 n rows cols in_ch kernel_rows kernel_cols out_ch"
-    out_ch: int = hyper(range(1, 4))
-    kernel_shape: Any = hyper(KERNELS, valid=wholes(1, 2))
-    pad: Any = hyper(PADS, default=0, valid=wholes(0, 2, 4, names=("same",)))
-    stride: Any = hyper(STRIDES, default=1, valid=wholes(1, 2))
-    act_fn: Act = hyper(ACTIVATIONS, default=None, valid=activation)
-    optimizer: Any = None
-    init: str = "glorot_uniform"
-    W = param("kernel_rows kernel_cols in_ch out_ch")
-    b = param("out_ch", zero)
+    dilation: ClassVar[int] = 0                                       # type: ignore[misc]  # which is no option here
 
     def out_rows(self, rows: int) -> int:
         return self.windows.rows.size(rows)

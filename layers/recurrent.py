@@ -194,12 +194,8 @@ class RNNUnit(Recurrent):
 
 class Gated(Recurrent):
     """A unit of gates G = fns(Z), with parameters W… (n_out + n_in, n_out), the state's rows above the input's, and b…"""
-    gates = ""
-
-    @property
-    def fns(self) -> tuple[list[Activation], Activation]:
-        """The activations of the gates that one call squashes, and the one of what is made of these."""
-        raise NotImplementedError
+    gates: ClassVar[str]
+    fns: ClassVar[Any]                                                # the activations that squash the gates, and the one of what these make
 
     def n_z(self, n_in: int) -> int:
         return self.n_out + n_in
@@ -238,7 +234,7 @@ class LSTMUnit(Gated):
     gates, states, keeps = "fuoc", ("A", "C"), {"G": 4, "K": 1}
 
     @property
-    def fns(self) -> tuple[list[Activation], Activation]:
+    def fns(self) -> tuple[list[Activation], Activation]:             # type: ignore[override]
         candidate, f = each(self.act_fn, 2)
         return [*each(self.gate_fn, 3), candidate], f
 
