@@ -179,9 +179,9 @@ class Layer:
         self._last: Plan | None = None                                # that of the last forward
         self.tape: list[Record] = []
 
-    def _validate(self, name: str, valid: Callable[[Any], Any]) -> None:
+    def _validate(self, name: str, valid: Callable[[Any], Any]) -> Any:
         try:
-            valid(getattr(self, name))
+            return valid(getattr(self, name))
         except (ValueError, TypeError) as e:
             raise type(e)(f"{type(self).__name__}: {name}={getattr(self, name)!r}: {e}") from None
 

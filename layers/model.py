@@ -202,8 +202,7 @@ class Model(Training, Layer):
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        self._validate("layers", _places)
-        places = _places(self.layers)
+        places = self._validate("layers", _places)
         self.layers, self.sources = [layer for layer, _ in places], [sources for _, sources in places]
         self.homes = [next(j for j, other in enumerate(self.layers) if other is layer) for layer in self.layers]
         self.own = {i: self.layers[i] for i in sorted(set(self.homes))}
@@ -353,7 +352,7 @@ class Model(Training, Layer):
     def hyperparameters(self) -> dict[str, Any]:
         described = [layer.hyperparameters if i in self.own else self.homes[i] for i, layer in enumerate(self.layers)]
         places = [one if sources == (i - 1,) else [one, *sources] for i, (one, sources) in enumerate(zip(described, self.sources, strict=True))]
-        return {"layer": "Model", "layers": places, "loss": self.loss, "optimizer": None, "metrics": self.metrics, "seed": self.seed}
+        return super().hyperparameters | {"layers": places, "optimizer": None}
 
     def _adopt(self, twin: Self, arrays: Vars) -> None:
         if twin._plan() != self._plan():

@@ -123,11 +123,8 @@ class Cell(Recurrent):
     """A unit's single step. As a function it takes the states before and gives those after; `forward(Xt)` carries them from step to
     step, from 0 on, and `backward(dLdAt)`, called once for each step in reverse, carries their cotangents.
     """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.carried: States = ()                                     # the states after the last retained step
-        self.carried_back: States = ()                                # the cotangents of the states before the last one pulled back
+    carried = States()                                                # the states after the last retained step
+    carried_back = States()                                           # the cotangents of the states before the last one pulled back
 
     def fwd(self, p: Vars, x: Array, *s: Array) -> Out:               # x  (n, n_in), each of s (n, n_out)
         after, r = self.scan(p, x[None], *s)
