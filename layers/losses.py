@@ -23,12 +23,12 @@ Pair = Callable[[Array, Array], Array]
 
 
 class Loss(NamedTuple):
-    """`each(t, y)`, of (n, m) arrays, is the value of every entry, `slope(t, y)` its derivative in y and `toward(t, y)` that in t;
-    `mean`: over m, else summed.
+    """`each(t, y)`, of (n, m) arrays, is the value of every entry, `slope(t, y)` its derivative in y and `toward(t, y)` that in t, or None
+    where t and y may change places; `mean`: over m, else summed.
     """
     each: Pair
     slope: Pair
-    toward: Pair
+    toward: Pair | None = None
     mean: bool = True
 
     def samples(self, t: ArrayLike, y: ArrayLike) -> Array:
@@ -46,7 +46,7 @@ class Loss(NamedTuple):
 
     def target_cotangent(self, t: ArrayLike, y: ArrayLike) -> Array:
         """The derivative of the loss in t, of y's shape and dtype."""
-        return self._share(self.toward, t, y)
+        return self._share(self.toward or (lambda t, y: self.slope(y, t)), t, y)
 
     def _share(self, derivative: Pair, t: ArrayLike, y: ArrayLike) -> Array:
         t, rows = _rows(t, y)
@@ -100,10 +100,9 @@ def _logits(t: Array, z: Array) -> Array:
 
 
 LOSSES: dict[str, Loss] = {
-    "mse":  Loss(lambda t, y: (y - t) ** 2, lambda t, y: 2 * (y - t), lambda t, y: 2 * (t - y)),
-    "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t), lambda t, y: np.sign(t - y)),
-    "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y),
-                 lambda t, y: 2 * (np.log1p(t) - np.log1p(y)) / (1 + t)),
+    "mse":  Loss(lambda t, y: (y - t) ** 2, lambda t, y: 2 * (y - t)),
+    "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t)),
+    "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y)),
     "bce":  Loss(_bce, _bce_slope, lambda t, y: _log_odds(y)),
     "cce":  Loss(lambda t, y: -t * _ln(y), lambda t, y: -t / _above(y), lambda t, y: -_ln(y), mean=False),
     "softmax_cce": Loss(lambda t, z: -t * log_softmax(z, 1), _logits, lambda t, z: -log_softmax(z, 1), mean=False),   # cce of softmax(z)
