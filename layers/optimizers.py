@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ Array = np.ndarray
 Moments = dict[str, Any]
 
 
-@dataclass
 class Optimizer(Row):
     """param ← param − step for the parameters of one layer. `clip_norm` bounds the norm of each gradient first;
     `lr_scheduler` (an object or its text) overrides `lr`; `str()` prints what `optimizer()` reads.
@@ -49,7 +48,6 @@ class Optimizer(Row):
         return g * (self.clip_norm / norm) if self.clip_norm is not None and norm > self.clip_norm else g
 
 
-@dataclass
 class SGD(Optimizer):
     """step = momentum · step before + lr · g"""
     momentum: float = 0.0
@@ -59,7 +57,6 @@ class SGD(Optimizer):
         return step, {"step": step} if self.momentum else {}
 
 
-@dataclass
 class AdaGrad(Optimizer):
     """step = lr · g / (√Σ g² + eps) (Duchi et al., 2011)"""
     eps: float = 1e-7
@@ -69,7 +66,6 @@ class AdaGrad(Optimizer):
         return lr * g / (np.sqrt(square) + self.eps), {"square": square}
 
 
-@dataclass
 class RMSProp(Optimizer):
     """step = lr · g / (√v + eps), v a running mean of g² (Hinton, 2012)"""
     lr: float = 0.001
@@ -81,7 +77,6 @@ class RMSProp(Optimizer):
         return lr * g / (np.sqrt(square) + self.eps), {"square": square}
 
 
-@dataclass
 class Adam(Optimizer):
     """step = lr · m / (√v + eps), m and v running means of g and g², freed of their start at 0 (Kingma and Ba, 2015)"""
     lr: float = 0.001

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from scipy.special import ndtr
 from .spec import Row, make, pick, restore
 
 
-@dataclass
 class Schedule(Row):
     """`rate(step, loss)`, steps and epochs counted from 0. `str()` prints what `schedule()` reads."""
 
@@ -19,7 +18,6 @@ class Schedule(Row):
         raise NotImplementedError
 
 
-@dataclass
 class Constant(Schedule):
     """lr"""
     lr: float = 0.01
@@ -28,7 +26,6 @@ class Constant(Schedule):
         return self.lr
 
 
-@dataclass
 class Exponential(Schedule):
     """initial_lr · decay^(step / stage_length); with `staircase` the exponent is rounded down."""
     initial_lr: float = 0.01
@@ -41,7 +38,6 @@ class Exponential(Schedule):
         return self.initial_lr * self.decay ** stage
 
 
-@dataclass
 class Noam(Schedule):
     """scale · model_dim^-½ · min(s^-½, s · warmup^-3/2) with s = step + 1 (Vaswani et al., 2017)."""
     model_dim: int = 512
@@ -53,7 +49,6 @@ class Noam(Schedule):
         return self.scale_factor * self.model_dim ** -0.5 * min(s ** -0.5, s * self.warmup_steps ** -1.5)
 
 
-@dataclass
 class King(Schedule):
     """Multiply the rate by `decay` when the loss has not fallen for `patience` steps, judged with and without its highest tenth.
 
@@ -86,7 +81,6 @@ class King(Schedule):
         return ndtr(-slope / deviation) < 0.51 if deviation else slope >= 0
 
 
-@dataclass
 class Cyclic(Schedule):
     """The rate of epoch e, in cycles of c = cycle_epochs epochs (0: one cycle over all `epochs`), each starting lower by `cycle_descent`.
 

@@ -5,10 +5,10 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Row")
@@ -58,9 +58,15 @@ def pick(table: Mapping[str, T], text: Any, what: str) -> T:
     return make({k: lambda row=row: row for k, row in table.items()}, text, what)
 
 
+@dataclass_transform(field_specifiers=(field,))
 @dataclass
 class Row:
-    """A row with its arguments and its memory; `str()` prints what `make` reads: its name and the arguments that are not at their defaults."""
+    """A row with its arguments and its memory, a dataclass without being told; `str()` prints what `make` reads: its name, and the
+    arguments that are not at their defaults.
+    """
+
+    def __init_subclass__(cls) -> None:
+        dataclass(cls)
 
     def __post_init__(self) -> None:
         for f in fields(self):
