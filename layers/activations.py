@@ -86,10 +86,6 @@ def _pick(z: Array, high: float, low: Any) -> Array:
     return up * high + (1 - up) * low
 
 
-def _identity() -> Rules:
-    return Rules(lambda z: z, lambda z, a: np.ones_like(z), _zero, lambda dy, z, a: dy)
-
-
 def _elu(alpha: float = 1.0, scale: float = 1.0) -> Rules:
     low = scale * alpha
     return Rules(lambda z: scale * np.maximum(z, 0) + low * np.expm1(np.minimum(z, 0)),
@@ -114,7 +110,7 @@ def _gelu(approximate: bool = False) -> Rules:
 
 
 ROWS: dict[str, Callable[..., Rules]] = {
-    "identity":     _identity,
+    "identity":     lambda: Rules(lambda z: z, lambda z, a: np.ones_like(z), _zero, lambda dy, z, a: dy),
     "affine":       lambda slope=1.0, intercept=0.0: Rules(lambda z: slope * z + intercept, lambda z, a: np.full_like(z, slope), _zero),
     "relu":         lambda: Rules(lambda z: np.maximum(z, 0), lambda z, a: (z > 0).astype(z.dtype), _zero),
     "leaky relu":   lambda alpha=0.3: Rules(lambda z: np.maximum(z, 0) + alpha * np.minimum(z, 0), lambda z, a: _pick(z, 1, alpha), _zero),

@@ -95,17 +95,14 @@ def _ln(y: Array) -> Array:
     return np.log(c) + (y - c) / c
 
 
-def _logits(t: Array, z: Array) -> Array:
-    return softmax(z) * t.sum(1, keepdims=True) - t
-
-
 LOSSES: dict[str, Loss] = {
     "mse":  Loss(lambda t, y: (y - t) ** 2, lambda t, y: 2 * (y - t)),
     "mae":  Loss(lambda t, y: abs(y - t), lambda t, y: np.sign(y - t)),
     "msle": Loss(lambda t, y: (np.log1p(y) - np.log1p(t)) ** 2, lambda t, y: 2 * (np.log1p(y) - np.log1p(t)) / (1 + y)),
     "bce":  Loss(_bce, _bce_slope, lambda t, y: _log_odds(y)),
     "cce":  Loss(lambda t, y: -t * _ln(y), lambda t, y: -t / _above(y), lambda t, y: -_ln(y), mean=False),
-    "softmax_cce": Loss(lambda t, z: -t * log_softmax(z, 1), _logits, lambda t, z: -log_softmax(z, 1), mean=False),   # cce of softmax(z)
+    "softmax_cce": Loss(lambda t, z: -t * log_softmax(z, 1), lambda t, z: softmax(z) * t.sum(1, keepdims=True) - t,   # cce of softmax(z)
+                        lambda t, z: -log_softmax(z, 1), mean=False),
 }
 
 

@@ -40,12 +40,10 @@ class Optimizer(Row):
         return {name: params[name] - self._step(name, g, rate) for name, g in grads.items()}
 
     def _step(self, name: str, g: Array, rate: float) -> Array:
-        step, self.moments[name] = self.rule(self._clipped(g), self.moments.get(name, {}), rate)
+        if self.clip_norm is not None and (norm := np.linalg.norm(g)) > self.clip_norm:
+            g = g * float(self.clip_norm / norm)
+        step, self.moments[name] = self.rule(g, self.moments.get(name, {}), rate)
         return step
-
-    def _clipped(self, g: Array) -> Array:
-        norm = float(np.linalg.norm(g))
-        return g * (self.clip_norm / norm) if self.clip_norm is not None and norm > self.clip_norm else g
 
 
 class SGD(Optimizer):
