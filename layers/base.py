@@ -274,7 +274,7 @@ class Layer:
         neither the law nor the parameters.
         """
         options, last, present = type(self)._settings(self), self._last, self.parameters
-        if last and last.arrays == [*map(like, (*xs, *present.values()))] and all(map(is_, last.options, options)):
+        if last and last.arrays == [*map(like, (*xs, *dict.values(present)))] and all(map(is_, last.options, options)):
             return last, present
         shapes = [x.shape for x in xs]
         self.out_shapes(*shapes)
@@ -316,8 +316,9 @@ class Layer:
     def _pull(self, record: Record, dys: list[Array], retain_grads: bool) -> Any:
         dx, d = self.bwd(record.p, record.r, *dys)
         if retain_grads and self.trainable:
-            so_far = self.accrued
-            self.accrued = Vars({k: so_far[k] + d[k] if k in so_far else d[k] for k in self.kinds["parameter"]})
+            accrued = self.accrued
+            for k in self.kinds["parameter"]:
+                accrued[k] = accrued[k] + d[k] if k in accrued else d[k]
         return list(dx) if isinstance(dx, tuple) and Law.parse(self.law).many else dx
 
     @property
