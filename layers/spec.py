@@ -70,7 +70,7 @@ class Row:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            if f.type in ("int", "float") and not isinstance(v := getattr(self, f.name), int | float):
+            if f.type in ("int", "float", int, float) and not isinstance(v := getattr(self, f.name), int | float):
                 raise ValueError(f"{type(self).__name__}: {f.name}={v!r}: expected a number")
 
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from layers import (
     Embedding,
     Flatten,
     GRUCell,
+    Layer,
     LayerNorm1D,
     LSTMCell,
     Multiply,
@@ -78,6 +79,12 @@ def test_the_state_stands_above_the_input():
     C = gate("f") * c + gate("u") * np.tanh(np.hstack([a, x]) @ p.Wc + p.bc)
     A1, C1 = layer.forward(x, a, c)
     assert np.allclose(C1, C) and np.allclose(A1, gate("o") * np.tanh(C))
+
+
+def test_a_layer_without_a_docstring_has_the_one_it_inherits():
+    assert LSTM.__doc__ == LSTMCell.__doc__ and LSTM.__doc__.startswith("C = Gf C_prev + Gu Cc")
+    assert type("Mine", (Dense,), {}).__doc__ == "y = f(x W + b)"
+    del Layer.registry["Mine"]
 
 
 def test_set_params_takes_a_flat_dict_and_returns_the_layer():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import layers
-from layers import INITIALIZERS, LOSSES, OPTIMIZERS, SCHEDULES, SGD, Adam, activation, initializer, loss, metric, optimizer, schedule
+from layers import INITIALIZERS, LOSSES, OPTIMIZERS, SCHEDULES, SGD, Adam, Schedule, activation, initializer, loss, metric, optimizer, schedule
 from layers.catalogue import table
 from layers.schedules import Cyclic, King, Noam
 from layers.spec import restore, state
@@ -131,6 +131,20 @@ def test_schedules_are_restored_with_their_memory(name):
     two = restore(SCHEDULES, state(one), "scheduler")
     assert two == one and [one.rate(s, 1.0) for s in range(6, 12)] == [two.rate(s, 1.0) for s in range(6, 12)]
     assert schedule(str(one)).rate(0, 1.0) > 0
+
+
+def test_rows_of_ones_own_are_dataclasses():
+    class Halving(Schedule):
+        lr: float = 1.0
+
+        def rate(self, step, loss=None):
+            return self.lr / 2 ** step
+
+    sgd, params = SGD(lr_scheduler=Halving(4.0)), {"W": np.zeros(1)}
+    assert [float(sgd.update(params, {"W": np.ones(1)})["W"][0]) for _ in range(3)] == [-4, -2, -1]
+    assert str(sgd) == "SGD(lr_scheduler=Halving(lr=4.0))"
+    with pytest.raises(ValueError, match="Halving: lr='x': expected a number"):
+        Halving("x")
 
 
 def test_cyclic_schedules():
