@@ -1,10 +1,10 @@
 """Optimizers: a rule each, from a gradient and the moments kept so far to a step and the moments to keep."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,9 +16,11 @@ Moments = dict[str, Any]
 
 
 class Optimizer(Row):
-    """param ← param − step for the parameters of one layer. `clip_norm` bounds the norm of each gradient first;
-    `lr_scheduler` (an object or its text) overrides `lr`; `str()` prints what `optimizer()` reads.
+    """param ← param − step for the parameters of one layer. `rule(g, m, lr)` gives the step for a gradient g, and the moments to keep, m
+    being those kept so far, {} at first. `clip_norm` bounds the norm of each gradient before; `lr_scheduler` (an object or its text)
+    overrides `lr`; `str()` prints what `optimizer()` reads.
     """
+    rule: ClassVar[Callable[..., tuple[Array, Moments]]]
     lr: float = 0.01
     clip_norm: float | None = field(default=None, kw_only=True)
     lr_scheduler: Schedule | str | None = field(default=None, kw_only=True)
@@ -28,10 +30,6 @@ class Optimizer(Row):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.lr_scheduler = None if self.lr_scheduler is None else schedule(self.lr_scheduler)
-
-    def rule(self, g: Array, m: Moments, lr: float) -> tuple[Array, Moments]:
-        """The step for gradient `g`, and the moments to keep; `m` is empty at first."""
-        raise NotImplementedError
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], cur_loss: float | None = None) -> dict[str, Array]:
         """New parameters, one step on; the arrays given stay as they are. `cur_loss` is for schedules that follow it."""

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import ndtr
@@ -12,10 +13,8 @@ from .spec import Row, make, pick, restore
 
 
 class Schedule(Row):
-    """`rate(step, loss)`, steps and epochs counted from 0. `str()` prints what `schedule()` reads."""
-
-    def rate(self, step: int, loss: float | None = None) -> float:
-        raise NotImplementedError
+    """Its `rate(step, loss)`, steps and epochs counted from 0. `str()` prints what `schedule()` reads."""
+    rate: ClassVar[Callable[..., float]]
 
 
 class Constant(Schedule):
