@@ -121,7 +121,7 @@ class Question:
 
     @cached_property
     def _moves(self) -> dict[str, float]:
-        """How far each array moves when all that the layer reads moves by one rounding; what is nothing but rounding, when its sums are made in another order."""
+        """How far each array moves when all that the layer reads moves by one rounding; one that is rounding only, when its sums have another order."""
         rng = self.subject.rng("rounding")
         moved = [ask(self.subject, {k: jittered(rng, x) for k, x in self.primals.items()}, [jittered(rng, dy) for dy in self.dys]) for _ in range(DRAWS)]
         gaps = {k: max((_gap(a, b[k]) for b in moved if k in b and b[k].shape == a.shape), default=0.0) for k, a in self.answer.items()}

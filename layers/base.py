@@ -317,8 +317,7 @@ class Layer:
         dx, d = self.bwd(record.p, record.r, *dys)
         if retain_grads and self.trainable:
             accrued = self.accrued
-            for k in self.kinds["parameter"]:
-                accrued[k] = accrued[k] + d[k] if k in accrued else d[k]
+            accrued.update({k: accrued[k] + d[k] if k in accrued else d[k] for k in self.kinds["parameter"]})
         return list(dx) if isinstance(dx, tuple) and Law.parse(self.law).many else dx
 
     @property
