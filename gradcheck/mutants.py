@@ -37,6 +37,13 @@ class Edit:
         raw = source(self.file)
         return raw[:self.start] + self.text.encode() + raw[self.end:]
 
+    def parsed(self) -> ast.Module:
+        """The statement of a module or a class that holds the change, in its lines and columns. Errors: SyntaxError."""
+        (first, last), raw, starts = _statement(self.file, self.line), source(self.file), text_of(self.file).starts
+        held = raw[starts[first - 1]:self.start] + self.text.encode() + raw[self.end:starts[last]]
+        above = b"\n" * (first - 2) + b"if 1:\n" if held[:1].isspace() else b"\n" * (first - 1)
+        return ast.parse(above + held)
+
     @property
     def diff(self) -> str:
         """The lines that differ, as a unified diff."""
@@ -52,6 +59,27 @@ def source(file: str) -> bytes:
 @lru_cache
 def _tree(file: str) -> ast.Module:
     return ast.parse(source(file))
+
+
+@lru_cache
+def _statement(file: str, line: int) -> tuple[int, int]:
+    """The first and the last line of the statement, in the body of the module or of a class, that holds this line."""
+    first, last, body = 1, 0, _tree(file).body
+    while body:
+        holding = [n for n in body if _first_line(n) <= line <= (n.end_lineno or n.lineno)]
+        first, last = (_first_line(holding[0]), holding[0].end_lineno or 0) if holding else (first, last)
+        body = holding[0].body if holding and isinstance(holding[0], ast.ClassDef) else []
+    return first, last
+
+
+def _first_line(n: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(n, "decorator_list", [])
+    return min([n.lineno, *(d.lineno for d in decorators)])
+
+
+@lru_cache
+def text_of(file: str) -> Text:
+    return Text(source(file))
 
 
 class Text:
@@ -298,7 +326,7 @@ def edits(code: types.CodeType) -> list[Edit]:
     node = _node(code)
     if node is None:
         return []
-    text, file = Text(source(code.co_filename)), code.co_filename
+    text, file = text_of(code.co_filename), code.co_filename
     beside, results, found = _beside(node, text), {id(n) for n in _results(node)}, dict[tuple[int, int, str], Edit]()
     for child, parent in _walk(node):
         for kind, operator in OPERATORS.items():
@@ -318,7 +346,7 @@ def _stands_alone(node: ast.AST, parent: ast.AST) -> bool:
 
 def _compiles(e: Edit) -> bool:
     try:
-        ast.parse(e.changed)
+        e.parsed()
     except SyntaxError:
         return False
     return True
@@ -385,7 +413,7 @@ def _node(code: types.CodeType) -> Function | None:
 def _is_of(code: types.CodeType, node: Function) -> bool:
     """A definition by its name and first line; of several lambdas in a line, the one whose body the code's positions span."""
     if isinstance(node, ast.FunctionDef):
-        return code.co_name == node.name and code.co_firstlineno == min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        return code.co_name == node.name and code.co_firstlineno == _first_line(node)
     if code.co_name != "<lambda>" or code.co_firstlineno != node.lineno:
         return False
     spans = [((a, c), (b, d)) for a, b, c, d in code.co_positions() if None not in (a, b, c, d) and (a, c) != (b, d)]
@@ -401,7 +429,7 @@ def recompiled(code: types.CodeType, edit: Edit) -> types.CodeType | None:
     It is compiled where it stood: inside a class of the same name, for `super()` and private names, inside a function that has
     its free variables. Naming all of them in a branch that is never taken keeps the closure's cells in their places.
     """
-    old, tree = _node(code), ast.parse(edit.changed)
+    old, tree = _node(code), edit.parsed()
     assert old is not None
     new = next(n for n in ast.walk(tree) if isinstance(n, type(old)) and (n.lineno, n.col_offset) == (old.lineno, old.col_offset))
     free: list[ast.expr] = [ast.Name(k, ast.Load()) for k in code.co_freevars]
