@@ -1,6 +1,7 @@
 """The smallest wrong gradient that each checker sees at its defaults: y = tanh(x W), W of n entries, wrong by a factor or in one entry."""
 from __future__ import annotations
 
+import sys
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 
@@ -88,7 +90,9 @@ def torch_gradcheck(p: Problem, fault: Fault, repeat: int, fast: bool) -> bool:
         def backward(ctx: Any, dy: Any) -> Any:
             return torch.from_numpy(fault.spoil(p, (x.T @ (dy * (1 - ctx.saved_tensors[0] ** 2))).numpy()))
 
-    return torch.autograd.gradcheck(Tanh.apply, (W.clone().requires_grad_(),), fast_mode=fast, raise_exception=False)
+    module = sys.modules["torch.autograd.gradcheck"]                  # the attribute of that name is the function
+    with patch.object(module, "_run_slow_mode_and_get_error", lambda *_: ""):      # for the message alone, it would take hours
+        return torch.autograd.gradcheck(Tanh.apply, (W.clone().requires_grad_(),), fast_mode=fast, raise_exception=False)
 
 
 def jax_check_grads(p: Problem, fault: Fault, repeat: int) -> bool:
