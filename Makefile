@@ -32,10 +32,10 @@ foreign: $(VENV)/frameworks  ## judge other people's layers, unmodified: reports
 power: $(VENV)/frameworks  ## every wild defect against every check, and torch's gradcheck: reports/power.html and .json
 	$(BIN)/python tests/power.py -j $(JOBS)
 
-mutate: $(VENV)/base  ## make the backward of every layer wrong, one place at a time: do the checks notice? reports/mutate.html and .json (hours)
+mutate: $(VENV)/base  ## make the backward of every layer wrong, one place at a time: do the checks notice? reports/mutate.html and .json (about 30 minutes)
 	$(BIN)/gradcheck mutate layers -j $(JOBS) --title "mutants of layers" -o reports/mutate.html -o reports/mutate.json
 
-calibrate: $(VENV)/frameworks  ## is the bound true, and how small an error is seen: reports/calibration.html and .json (about 10 minutes)
+calibrate: $(VENV)/frameworks  ## is the bound true, and how small an error is seen: reports/calibration.html and .json (about 7 minutes)
 	$(BIN)/python -m tests.calibration
 
 bench: $(VENV)/dev  ## how fast the layers are: reports/bench.html and .json (about 3 minutes, on a quiet machine)
@@ -44,7 +44,7 @@ bench: $(VENV)/dev  ## how fast the layers are: reports/bench.html and .json (ab
 peers: $(VENV)/frameworks  ## the layers beside PyTorch's and numpy-ml's, and the check beside torch's: reports/peers.html and .json
 	$(BIN)/python tests/peers.py
 
-soak: $(VENV)/base  ## no false alarm in 100,000 generated cases: reports/soak.html and .json; goes on where it was interrupted
+soak: $(VENV)/base  ## no false alarm in 100,000 generated cases: reports/soak.html and .json; goes on where it was interrupted (hours)
 	$(BIN)/gradcheck run layers -j $(JOBS) --profile soak --select adjoint --select linear --select shapes --select pure \
 		--resume reports/soak.jsonl --title "100,000 cases" -o reports/soak.html -o reports/soak.json
 
