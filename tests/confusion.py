@@ -48,6 +48,7 @@ WILD_KINDS = {            # what the wild defects are, where they are something
     "derivative_at_the_wrong_quantity": "slope", "outputs_in_each_other_s_slots": "another's", "a_gradient_is_missing": "missing",
     "rows_for_columns": "factor", "broadcast_axes_not_summed": "unsummed", "right_for_one_row": "partial", "shared_heads_counted_once": "partial",
     "a_conjugate_is_missing": "conjugate", "normalised_by_the_micro_batch": "mean for sum", "the_second_output_is_forgotten": "upstream",
+    "a_stride_that_leaves_a_remainder": "reordered",
 }
 
 
