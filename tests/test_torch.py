@@ -160,6 +160,12 @@ def test_a_defect_fails_by_the_check_that_claims_it_and_its_twin_passes(name):
     assert accused(defect.case(False)) == set()
 
 
+def guarded(x, t):
+    if not ((x >= 0) & (x <= 1)).all():
+        raise ValueError("probabilities are wanted")
+    return -t * x.log() - (1 - t) * (1 - x).log()
+
+
 RIGHT = {
     "a Function": (Scaled, "n d", "d"),
     "its apply": (Scaled.apply, "n d", "d"),
@@ -180,13 +186,20 @@ RIGHT = {
     "numbers as parameters, and none": (Scalars, "n d"),
     "a checkpointed module": (Checkpointed, "n 3"),
     "float32 inside": (Single, "n t 4"),
-    "a domain that is guarded": (lambda: nn.BCELoss(reduction="none"), "n d in (0,1)", "n d in (0,1)"),
+    "a domain that is guarded": (guarded, "n d in (0,1)", "n d in (0,1)"),
     "an operator of a library": (operator(), "n d"),
     "an operator of torch's": (torch.ops.aten.tanh, "n d"),
     "a traced module": (traced, "n 3"),
     "in place": (lambda x: x.mul_(2).exp_(), "n d"),
     "checkpointed dropout": (lambda x: torch.utils.checkpoint.checkpoint(lambda x: torch.dropout(x, 0.5, True).sin(), x, use_reentrant=False), "n d"),
 }
+
+
+def test_a_loss_of_torchs_in_a_guarded_domain_passes_but_for_its_double_backward():
+    """That adds 1e-12 to the probabilities, the first backward does not: tests/foreign/FINDINGS.md."""
+    case = gradcheck.case(lambda: nn.BCELoss(reduction="none"), "n d in (0,1)", "n d in (0,1)", framework="torch", name="bce")
+    report = gradcheck.run([case], ignore=["second"])
+    assert report.cases[0].verdict is Verdict.PASS, [r.reason for r in report.cases[0].rows if r.reason]
 
 
 @pytest.mark.parametrize("what", RIGHT)
