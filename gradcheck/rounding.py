@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .inner import Array
+from .inner import Array, signs
 from .subjects import Arrays, Subject
 
 DRAWS = 8                 # pullbacks at points one rounding away
@@ -92,7 +92,7 @@ def beside(s: Subject) -> Subject:
 
 
 def jittered(rng: np.random.Generator, x: Array, eps: float = 0.0) -> Array:
-    """Every entry one unit in the last place up or down; `eps`: a coarser unit."""
+    """Every entry by one unit in the last place, more or less: by exactly one, a mean of two would round as it did. `eps`: a coarser unit."""
     if x.dtype.kind not in "fc":
         return np.copy(x)
-    return np.asarray(x * (1 + max(eps, np.finfo(x.dtype).eps) * rng.choice([-1, 1], x.shape)), x.dtype)
+    return np.asarray(x * (1 + max(eps, np.finfo(x.dtype).eps) * signs(rng, x.shape)), x.dtype)

@@ -320,3 +320,10 @@ def test_equal_addends_round_alike_in_a_batch_and_its_parts(right: bool) -> None
     case = pair(lambda p: p["W"][p["ids"]].mean(1), added, ids="n 1023 int[0,1)", W="1 1")
     found = [e for seed in range(20) for e in judge_check(case.subject(Point(sizes={"n": 7}, seed=seed)), CHECKS["batch"])]
     assert (gravest(e.verdict for e in found) is Verdict.FAIL) != right, [e.reason for e in found]
+
+
+def test_a_mean_of_two_rounds_otherwise_one_rounding_away() -> None:
+    """Of two numbers that each move by two units in the last place, the mean rounds alike, and what it costs is not seen."""
+    point = Point(sizes={"n": 2, "ch": 3}, options={"momentum": 0.0, "epsilon": 1e-5}, dtype="float32", seed=2864259668)
+    found = list(judge_check(CASES["BatchNorm1D"].subject(point), CHECKS["adjoint"]))
+    assert {e.primal for e in found} == {"x", "scaler", "intercept"} and not [e.reason for e in found if e.verdict is Verdict.FAIL]
