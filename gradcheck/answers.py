@@ -6,13 +6,13 @@ must not change the numbers beyond the backward pass's own rounding. That roundi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from .evidence import Evidence, Verdict
-from .inner import Array, eps_of, upstream
+from .inner import Array, eps_of
 from .probes import Field
 from .rounding import DRAWS, MARGIN, carried, jittered
 from .subjects import Arrays, Subject, Tape, copied
@@ -70,8 +70,9 @@ class Question:
     def at(cls, s: Subject, label: object, primals: Arrays | None = None) -> Question:
         """At the subject's point, or at other primals, with a random upstream of its own (ones, where backward takes none)."""
         here = copied(s.primals if primals is None else primals)
-        ys = forward(s, s.tape(), copied(here))
-        dys = upstream(s.rng("upstream", label), ys) if s.facts.upstream else tuple(map(np.ones_like, ys))
+        field = Field(replace(s, primals=here))
+        with np.errstate(all="ignore"):
+            dys = field.upstream(s.rng("upstream", label)) if s.facts.upstream else tuple(map(np.ones_like, field.ys))
         return cls(s, here, dys)
 
     def ask(self, tape: Tape | None = None) -> Answer:
@@ -121,12 +122,11 @@ class Question:
 
     @cached_property
     def _moves(self) -> dict[str, float]:
-        """How far each array moves when all that the layer reads moves by one rounding; one that is rounding only, when its sums have another order."""
+        """How far each array moves when all that the layer reads moves by one rounding; one that is rounding only is as large as what cancelled in it."""
         rng = self.subject.rng("rounding")
         moved = [ask(self.subject, {k: jittered(rng, x) for k, x in self.primals.items()}, [jittered(rng, dy) for dy in self.dys]) for _ in range(DRAWS)]
         gaps = {k: max((_gap(a, b[k]) for b in moved if k in b and b[k].shape == a.shape), default=0.0) for k, a in self.answer.items()}
-        addends = max((float(x.size) for x in (*self.primals.values(), *self.dys)), default=0.0)
-        return {k: gap * (MARGIN if _largest(self.answer[k]) > ROUNDINGS * gap else max(MARGIN, addends)) for k, gap in gaps.items()}
+        return {k: gap * (MARGIN if _largest(self.answer[k]) > ROUNDINGS * gap else ROUNDINGS) for k, gap in gaps.items()}
 
 
 def shuffled(s: Subject, label: object, also: Iterable[str] = ()) -> dict[str, Array]:

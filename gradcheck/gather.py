@@ -104,7 +104,7 @@ def _resolved(seen: Iterable[Seen]) -> list[Seen]:
 # the row ------------------------------------------------------------------------------------------------------------------------
 
 def row_of(tally: Tally, points: Sequence[Point], enough: int) -> Row:
-    """One check of one primal over all points; `enough` of them must have passed finely, or most of those that it has."""
+    """One check of one primal over all points; `enough` of them must have passed finely."""
     tally = _recurring(tally)
     counts = _total(tally.verdicts.values())
     verdict, reason = _verdict(tally, counts, enough)
@@ -123,11 +123,14 @@ def failing(tally: Tally) -> Iterator[Seen]:
 
 
 def _verdict(tally: Tally, counts: Mapping[Verdict, int], enough: int) -> tuple[Verdict, str]:
-    """A row passes if nothing failed and enough points passed finely, or most where there are few; single coarse or vacuous ones do not count against it."""
+    """A row passes if nothing failed and enough points passed finely; single coarse or vacuous points do not count against it.
+
+    An array that few points have passes if all of them passed and most were not zero: a zero is judged too, against the case's largest.
+    """
     worst, total = gravest(counts), sum(counts.values())
     if worst in (Verdict.ERROR, Verdict.FAIL):
         return worst, _why(tally, worst)
-    if tally.telling >= min(enough, total // 2 + 1):
+    if tally.telling >= min(enough, total) or worst is Verdict.PASS and tally.telling > total / 2:
         return Verdict.PASS, ""
     if worst is Verdict.UNDECIDED:
         return Verdict.UNDECIDED, _why(tally, worst)

@@ -327,3 +327,20 @@ def test_a_mean_of_two_rounds_otherwise_one_rounding_away() -> None:
     point = Point(sizes={"n": 2, "ch": 3}, options={"momentum": 0.0, "epsilon": 1e-5}, dtype="float32", seed=2864259668)
     found = list(judge_check(CASES["BatchNorm1D"].subject(point), CHECKS["adjoint"]))
     assert {e.primal for e in found} == {"x", "scaler", "intercept"} and not [e.reason for e in found if e.verdict is Verdict.FAIL]
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_an_output_that_is_rounding_only_may_be_summed_in_another_order(right: bool) -> None:
+    """A softmax and what its sum departs from 1, in Fortran order; the wrong one reads the memory there as if it were in C order."""
+    def forward(p: Any) -> Any:
+        e = np.exp(p["x"] - p["x"].max(-1, keepdims=True))
+        y = e / e.sum(-1, keepdims=True)
+        return y, y.sum(-1) - (1 if right or p["x"].flags.c_contiguous else 1 + 1e-11)
+
+    def pull(p: Any, dy: Any, dz: Any) -> Any:
+        y, d = forward(p)[0], dy + dz[:, None]
+        return {"x": y * (d - (d * y).sum(-1, keepdims=True))}
+
+    case = pair(forward, pull, x="n d")
+    found = [e for seed in range(8) for e in judge_check(case.subject(Point(sizes={"n": 5, "d": 513}, seed=seed)), CHECKS["layout"])]
+    assert (gravest(e.verdict for e in found) is Verdict.FAIL) != right, [e.reason for e in found]

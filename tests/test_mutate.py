@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from gradcheck import cli, report
 from gradcheck.cli.mutate import _said
 from gradcheck.evidence import Mutation
-from gradcheck.mutants import OPERATORS, edits, installed, recompiled
+from gradcheck.mutants import edits, installed, recompiled
 from gradcheck.mutate import Laboratory, Plan, functions, mutate, unmutated
+from gradcheck.operators import OPERATORS
 from gradcheck.targets import find
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..answers import found
 from ..conventions import SMALL, bound_of
 from ..evidence import Evidence, Verdict
-from ..inner import Array, eps_of, scale, upstream
+from ..inner import Array, eps_of, scale
 from ..probes import MARGIN, Field
 from ..rounding import beside, carried, kept, spread
 from ..subjects import Subject
@@ -40,8 +40,8 @@ def linear(s: Subject) -> Iterator[Evidence]:
     of what is clipped, or its norm, must then be the bound that is declared.
     """
     s = beside(s)
-    rng, ys = s.rng("linear"), s(s.primals)
-    u, v = upstream(rng, ys), upstream(rng, ys)
+    rng, field = s.rng("linear"), Field(s)
+    ys, u, v = field.ys, field.upstream(rng), field.upstream(rng)
     parts = _parts(rng, u)
     with np.errstate(all="ignore"):
         at_u = s.pullback(s.primals, u)
@@ -54,7 +54,7 @@ def linear(s: Subject) -> Iterator[Evidence]:
     for k in s.differentiable:
         def measured(weights: Sequence[float], k: str = k) -> float:
             """Of the three pullbacks that are compared: one of them may be zero by luck, to the bit, where the others are rounding."""
-            eps, size = max(eps_of([s.primals[k]]), Field(s).precision), float(np.median(scale(s.primals[k])))
+            eps, size = max(eps_of([s.primals[k]]), field.precision), float(np.median(scale(s.primals[k])))
             return sum(c * max(spread(s, dys, k, _largest, s.rng("linear", k), eps), kept(dys, ys, eps) / size)
                        for c, dys in zip(weights, (u, v, both), strict=True) if c)
         sides = {name: [d.get(k) for d in two] for name, two in halves.items()}

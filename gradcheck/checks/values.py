@@ -98,13 +98,16 @@ def _special(s: Subject, recipe: Recipe, among: Sequence[str], rng: np.random.Ge
 
 
 def _measured(s: Subject, usual: Subject, ordinary: float) -> Iterator[Evidence]:
-    """As `adjoint` judges. Four things are no accusation: what is left where everything is saturated away, which is the rounding
-    of gates that are 1 or 0, in the precision that they turn out to have, or rests below it; what only coarse steps show, which at
+    """As `adjoint` judges. Four things are no accusation: what is left where everything is saturated or cancelled away, which is the
+    rounding of gates that are 1 or 0, in the precision that they turn out to have, or rests below it; what only coarse steps show, which at
     1e8, or beside an epsilon, jump over the function's features; a slope seen through values far rougher than elsewhere, which at
     1e8 may be the steps of a staircase; and those of a layer that computes in half precision, whose range ends early.
     """
     trial, at = Trial(replace(s, demand=inf), probes=1), Trial(usual)
-    size = MARGIN * ordinary * max(1.0, _largest(s) / max(_largest(usual), float(np.finfo(np.float32).tiny)))
+    whole = MARGIN * ordinary
+    size = whole * _largest(s) / max(_largest(usual), float(np.finfo(np.float32).tiny))
+    if all(np.max(np.abs(y), initial=0.0) <= whole * trial.field.eps for y in trial.field.ys):
+        size = max(size, whole)                            # values that are no more than the rounding of what cancelled in them
     for e in trial.evidence():
         unsure = e.verdict is Verdict.FAIL and "subgradient" not in e.marks and (
             e.measured <= size * max(trial.eps, at.field.precision) or at.field.precision > at.field.eps and _rests(trial, e.primal)
@@ -156,7 +159,7 @@ def _moves(trial: Trial, k: str, step: float) -> bool:
 
 
 def _size(s: Subject) -> float:
-    """The sum of all shares ⟨d, v⟩ and of all values at the ordinary point: no larger than what cancels in them is rounded, however small the inputs."""
+    """The sum of all shares ⟨d, v⟩ and of all values at the ordinary point."""
     q = Question.at(s, "values")
     claims = {k: q.answer[cotangent(k)] for k in s.differentiable if cotangent(k) in q.answer}
     shares = [np.abs(d) * scale(s.primals[k]) for k, d in claims.items() if d.shape == s.primals[k].shape]

@@ -15,6 +15,7 @@ from .. import activations, base, conv, data, dense, elementwise, losses, recurr
 from ..activations import Activation, Rules
 from ..initializers import INITIALIZERS
 from ..model import bar, mode
+from ..pool import Pool2D
 from ..schedules import Cyclic
 from ..spec import suggest
 from ..windows import pair
@@ -358,7 +359,7 @@ class Pooling(Viewed):
         if pool not in self.signs:
             raise ValueError(f"Pooling takes np.max or np.min, got {pool!r}")
         strides = pool_size if strides is None else strides
-        super().__init__(conv.Pool2D(pool_size, strides))
+        super().__init__(Pool2D(pool_size, strides))
         self.pool, self.sign = pool, self.signs[pool]
         self.d.update(zip(("ph", "pw", "sh", "sw"), (*pair(pool_size), *pair(strides)), strict=True))
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import base, conv, data, dense, elementwise
+from .. import base, conv, data, dense, elementwise, pool
 from ..activations import Activation
 from ..initializers import Init, initializer
 from ..losses import loss as named_loss
@@ -96,7 +96,7 @@ class Pooling(Layer):
     images, mode = True, ""
 
     def __init__(self, pool_size: Any, inshape: Shape | None = None) -> None:
-        super().__init__(conv.Pool2D(pool_size, pool_size, mode=self.mode), inshape)
+        super().__init__(pool.Pool2D(pool_size, pool_size, mode=self.mode), inshape)
 
 
 class MeanPooling(Pooling):
